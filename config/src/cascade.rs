@@ -1,0 +1,352 @@
+//! The file as programs use it.
+
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::raw;
+
+/// The cascade that is built in, so that `csd` works from anywhere in a clone of the project.
+const TINY: &str = include_str!("../tiny.toml");
+
+/// Why a cascade file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("cannot read the cascade file {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not TOML, or has a field that does not exist, or one of the wrong type.
+    #[error("{origin}: {source}")]
+    Syntax {
+        /// The file, or "built-in cascade".
+        origin: String,
+        /// Where and why.
+        source: Box<toml::de::Error>,
+    },
+    /// A field has a value that cannot be.
+    #[error("{origin}: {field}: {reason}")]
+    Invalid {
+        /// The file, or "built-in cascade".
+        origin: String,
+        /// The field.
+        field: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+}
+
+/// A checked cascade.
+#[derive(Clone, Debug)]
+pub struct Cascade {
+    /// Its name; also the id under which the API offers the model.
+    pub name: String,
+    /// A folder with `tokenizer.json`, or such a file, when the levels' own folders do not have one.
+    pub tokenizer: Option<PathBuf>,
+    /// Where the API listens unless told otherwise.
+    pub listen: Option<String>,
+    /// The plan of requests that bring none.
+    pub plan: Plan,
+    /// Deadlines and bounds.
+    pub limits: Limits,
+    /// The levels, target first, Max-Gram (if any) last.
+    pub levels: Vec<Level>,
+}
+
+/// The plan as written; the cascade itself checks it against its number of levels.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Plan {
+    /// The target alone.
+    Off,
+    /// A published setting by name.
+    Preset(String),
+    /// Rows: reviewers from the target down; columns: drafters 1 to n.
+    Matrix {
+        /// Start thresholds.
+        k: Vec<Vec<u32>>,
+        /// Looseness between drafters, at least 1.
+        lenience: f32,
+    },
+}
+
+/// Deadlines and bounds of the orchestrator.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a drafter may take before it is stepped over.
+    pub draft_timeout: Duration,
+    /// How long the target may take.
+    pub verify_timeout: Duration,
+    /// Requests that run at once.
+    pub concurrent_requests: usize,
+    /// Requests that may wait beyond those; more are refused with 429.
+    pub waiting_requests: usize,
+    /// The largest request body in bytes.
+    pub body_bytes: usize,
+}
+
+/// One level.
+#[derive(Clone, Debug)]
+pub struct Level {
+    /// Its name: target, draft, …
+    pub name: String,
+    /// Model or Max-Gram.
+    pub source: Source,
+    /// Calls that may wait; more are refused.
+    pub queue: usize,
+    /// Where the orchestrator finds it; `csd up` fills it in for the levels it starts.
+    pub address: Option<String>,
+    /// Where its worker listens.
+    pub listen: Option<String>,
+}
+
+/// What a level serves.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A checkpoint: a Hugging Face folder or a GGUF file.
+    Neural {
+        /// Folder or file.
+        model: PathBuf,
+        /// How linear weights are held.
+        weights: Weights,
+        /// `cpu`, `cuda:0`, …
+        device: String,
+        /// Threads of a forward.
+        threads: usize,
+        /// Rows of a forward that cost little more than one.
+        rows: usize,
+        /// Positions offered, at most what the model has.
+        context: Option<usize>,
+        /// Limit on key/value caches in bytes.
+        cache_bytes: usize,
+        /// Whether a Max-Gram runs inside the worker.
+        assisted: bool,
+        /// Its fallback table.
+        bigram: Option<PathBuf>,
+    },
+    /// Max-Gram as a process of its own.
+    MaxGram {
+        /// A folder with the `tokenizer.json` whose ids it speaks.
+        model: PathBuf,
+        /// Its fallback table.
+        bigram: Option<PathBuf>,
+    },
+}
+
+/// How linear weights are held in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// As 32-bit floats. A GGUF file's quantised tensors stay quantised.
+    F32,
+    /// 8-bit blocks of 32.
+    Q8_0,
+    /// 4-bit super-blocks of 256.
+    Q4K,
+}
+
+impl Cascade {
+    /// Reads and checks a file. Paths in it resolve against its own folder.
+    ///
+    /// # Errors
+    /// [`Error`], naming the file and the field.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|source| Error::Unreadable {
+            path: path.to_owned(),
+            source,
+        })?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, folder, &path.display().to_string())
+    }
+
+    /// The built-in cascade over the bundled models, which it looks for in `start` and the folders above it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when none of them has `config` and `models/tiny`.
+    pub fn built_in(start: &Path) -> Result<Self, Error> {
+        let origin = "built-in cascade config/tiny.toml";
+        let root = start.ancestors().find(|folder| folder.join("models/tiny").is_dir()).ok_or_else(|| {
+            let reason = format!(
+                "no models/tiny in {} or above it; run csd inside a clone of the project, or name a cascade file",
+                start.display()
+            );
+            Error::Invalid { origin: origin.into(), field: "model".into(), reason }
+        })?;
+        Self::parse(TINY, &root.join("config"), origin)
+    }
+
+    fn parse(text: &str, folder: &Path, origin: &str) -> Result<Self, Error> {
+        let file: raw::File = toml::from_str(text).map_err(|source| Error::Syntax {
+            origin: origin.into(),
+            source: Box::new(source),
+        })?;
+        let check = Check { origin, folder };
+        check.cascade(file)
+    }
+}
+
+/// Turns the raw file into the checked one.
+struct Check<'a> {
+    origin: &'a str,
+    folder: &'a Path,
+}
+
+impl Check<'_> {
+    fn invalid(&self, field: impl Into<String>, reason: impl Into<String>) -> Error {
+        Error::Invalid {
+            origin: self.origin.into(),
+            field: field.into(),
+            reason: reason.into(),
+        }
+    }
+
+    fn path(&self, path: PathBuf) -> PathBuf {
+        self.folder.join(path)
+    }
+
+    fn cascade(&self, file: raw::File) -> Result<Cascade, Error> {
+        let mut names = HashSet::new();
+        if let Some(twice) = file
+            .levels
+            .iter()
+            .find(|level| !names.insert(level.name.clone()))
+        {
+            return Err(self.invalid(
+                "level.name",
+                format!("two levels are named {:?}", twice.name),
+            ));
+        }
+        if file.levels.len() > 16 {
+            return Err(self.invalid("level", "a cascade has at most 16 levels"));
+        }
+        let last = file.levels.len().wrapping_sub(1);
+        for (index, level) in file.levels.iter().enumerate() {
+            let statistical = matches!(level.kind, raw::Kind::Maxgram);
+            if statistical && (index == 0 || index != last) {
+                let reason = "maxgram stands last, under at least one neural level: it drafts and never reviews";
+                return Err(self.invalid(format!("level {:?}.kind", level.name), reason));
+            }
+        }
+        if file.levels.is_empty() {
+            return Err(self.invalid(
+                "level",
+                "a cascade needs at least its target: add a [[level]]",
+            ));
+        }
+        let levels = file
+            .levels
+            .into_iter()
+            .map(|level| self.level(level))
+            .collect::<Result<_, _>>()?;
+        Ok(Cascade {
+            name: file.name,
+            tokenizer: file.tokenizer.map(|path| self.path(path)),
+            listen: file.listen,
+            plan: self.plan(file.plan)?,
+            limits: self.limits(&file.limits)?,
+            levels,
+        })
+    }
+
+    fn plan(&self, plan: Option<raw::Plan>) -> Result<Plan, Error> {
+        let Some(raw::Plan {
+            preset,
+            k,
+            lenience,
+        }) = plan
+        else {
+            return Ok(Plan::Off);
+        };
+        match (preset, k) {
+            (Some(name), None) if lenience.is_none() => Ok(Plan::Preset(name)),
+            (None, Some(k)) => Ok(Plan::Matrix {
+                k,
+                lenience: lenience.unwrap_or(1.0),
+            }),
+            (None, None) => Ok(Plan::Off),
+            _ => Err(self.invalid("plan", "give either preset, or k and lenience")),
+        }
+    }
+
+    fn limits(&self, raw: &raw::Limits) -> Result<Limits, Error> {
+        let positive = |field: &str, value: u64| {
+            if value == 0 {
+                Err(self.invalid(format!("limits.{field}"), "must be at least 1"))
+            } else {
+                Ok(value)
+            }
+        };
+        let millis = |field: &str, value: Option<u64>, default: u64| {
+            positive(field, value.unwrap_or(default)).map(Duration::from_millis)
+        };
+        Ok(Limits {
+            draft_timeout: millis("draft_timeout_ms", raw.draft_timeout_ms, 500)?,
+            verify_timeout: millis("verify_timeout_ms", raw.verify_timeout_ms, 60_000)?,
+            concurrent_requests: positive(
+                "concurrent_requests",
+                raw.concurrent_requests.unwrap_or(32) as u64,
+            )? as usize,
+            waiting_requests: raw.waiting_requests.unwrap_or(128),
+            body_bytes: positive("body_bytes", raw.body_bytes.unwrap_or(4 << 20) as u64)? as usize,
+        })
+    }
+
+    fn level(&self, raw: raw::Level) -> Result<Level, Error> {
+        let field = |name: &str| format!("level {:?}.{name}", raw.name);
+        let positive = |name: &str, value: usize| {
+            if value == 0 {
+                Err(self.invalid(field(name), "must be at least 1"))
+            } else {
+                Ok(value)
+            }
+        };
+        let queue = positive("queue", raw.queue.unwrap_or(256))?;
+        let model = self.path(raw.model);
+        let bigram = raw.bigram.map(|path| self.path(path));
+        let source = match raw.kind {
+            raw::Kind::Neural => Source::Neural {
+                model,
+                weights: match raw.dtype {
+                    None | Some(raw::Dtype::F32) => Weights::F32,
+                    Some(raw::Dtype::Q8_0) => Weights::Q8_0,
+                    Some(raw::Dtype::Q4K) => Weights::Q4K,
+                },
+                device: raw.device.unwrap_or_else(|| "cpu".into()),
+                threads: positive("threads", raw.threads.unwrap_or(1))?,
+                rows: positive("rows", raw.rows.unwrap_or(16))?,
+                context: raw
+                    .context
+                    .map(|context| positive("context", context))
+                    .transpose()?,
+                cache_bytes: positive("cache_mib", raw.cache_mib.unwrap_or(512))? << 20,
+                assisted: raw.assisted.unwrap_or(true),
+                bigram,
+            },
+            raw::Kind::Maxgram => {
+                let neural_only = [
+                    ("dtype", raw.dtype.is_some()),
+                    ("device", raw.device.is_some()),
+                    ("threads", raw.threads.is_some()),
+                    ("rows", raw.rows.is_some()),
+                    ("cache_mib", raw.cache_mib.is_some()),
+                    ("assisted", raw.assisted.is_some()),
+                ];
+                if let Some((name, _)) = neural_only.iter().find(|(_, given)| *given) {
+                    return Err(self.invalid(field(name), "means nothing to maxgram; remove it"));
+                }
+                Source::MaxGram { model, bigram }
+            }
+        };
+        Ok(Level {
+            name: raw.name,
+            source,
+            queue,
+            address: raw.address,
+            listen: raw.listen,
+        })
+    }
+}

@@ -1,0 +1,80 @@
+//! The file as it is written.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// The whole file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    pub name: String,
+    pub tokenizer: Option<PathBuf>,
+    pub listen: Option<String>,
+    pub plan: Option<Plan>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(rename = "level")]
+    pub levels: Vec<Level>,
+}
+
+/// `[plan]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Plan {
+    pub preset: Option<String>,
+    pub k: Option<Vec<Vec<u32>>>,
+    pub lenience: Option<f32>,
+}
+
+/// `[limits]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub draft_timeout_ms: Option<u64>,
+    pub verify_timeout_ms: Option<u64>,
+    pub concurrent_requests: Option<usize>,
+    pub waiting_requests: Option<usize>,
+    pub body_bytes: Option<usize>,
+}
+
+/// `[[level]]`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Level {
+    pub name: String,
+    #[serde(default)]
+    pub kind: Kind,
+    pub model: PathBuf,
+    pub dtype: Option<Dtype>,
+    pub device: Option<String>,
+    pub threads: Option<usize>,
+    pub rows: Option<usize>,
+    pub context: Option<usize>,
+    pub cache_mib: Option<usize>,
+    pub bigram: Option<PathBuf>,
+    pub assisted: Option<bool>,
+    pub queue: Option<usize>,
+    pub address: Option<String>,
+    pub listen: Option<String>,
+}
+
+/// `kind = "…"`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    #[default]
+    Neural,
+    Maxgram,
+}
+
+/// `dtype = "…"`
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Dtype {
+    F32,
+    #[serde(rename = "q8_0")]
+    Q8_0,
+    #[serde(rename = "q4_k")]
+    Q4K,
+}

@@ -1,0 +1,1 @@
+//! The cascade: plan, recursion, statistics.

@@ -1,0 +1,2 @@
+//! The `csd` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Runs the cascade over remote levels behind an OpenAI-compatible API.

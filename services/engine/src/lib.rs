@@ -1,0 +1,1 @@
+//! Decoders whose KV cache can be cut back.

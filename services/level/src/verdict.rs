@@ -1,0 +1,42 @@
+//! What a review says.
+
+use std::time::Duration;
+
+use crate::DraftToken;
+
+/// Where the time of a call went, as the answering level saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timings {
+    /// Waiting for the engine.
+    pub queue: Duration,
+    /// In the forward itself.
+    pub forward: Duration,
+    /// Rows of the forward that belonged to this call.
+    pub rows: usize,
+    /// Positions that were already in the cache.
+    pub cached: usize,
+}
+
+impl Timings {
+    /// Adds a further forward of the same call.
+    pub fn add(&mut self, other: Self) {
+        self.queue += other.queue;
+        self.forward += other.forward;
+        self.rows += other.rows;
+        self.cached += other.cached;
+    }
+}
+
+/// The outcome of a review: the accepted prefix of the draft and one token of the reviewing level.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verdict {
+    /// How many drafted tokens were accepted, from the first on.
+    pub accepted: usize,
+    /// The reviewing level's own token after them: the correction at the first refusal, or the bonus when all passed.
+    /// Absent when the accepted draft ends the text.
+    pub next: Option<DraftToken>,
+    /// The reviewing level's own probability (temperature 1, after penalties and bias) of each accepted token.
+    pub probabilities: Vec<f32>,
+    /// Where the time went.
+    pub timings: Timings,
+}

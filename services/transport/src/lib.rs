@@ -1,0 +1,1 @@
+//! Levels over gRPC, both ends.
