@@ -1,0 +1,174 @@
+//! Max-Gram as a [`Level`]: in a process of its own, or inside a neural worker, where a proposal costs no hop.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use csd_level::{
+    BoxFuture, Call, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level, Result,
+    Statistics, Timings, Verdict, VerifyRequest, elementary::ln,
+};
+
+use crate::{BigramError, Bigrams, Cache, Guess, Limits, Options, Token, propose};
+
+/// What an operator may set.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// A token with less confidence ends a proposal before it, see [`Guess::confidence`]; 0 lets everything pass.
+    pub min_confidence: f32,
+    /// Tokens of the longest context that is accepted.
+    pub context: usize,
+    /// What the cache of texts may hold.
+    pub limits: Limits,
+}
+
+impl Default for Settings {
+    /// Propose whatever there is, for contexts up to 262,144 tokens.
+    fn default() -> Self {
+        Self {
+            min_confidence: 0.0,
+            context: 1 << 18,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The statistical level.
+#[derive(Debug)]
+pub struct MaxGram {
+    description: Arc<Description>,
+    bigrams: Bigrams,
+    settings: Settings,
+    cache: Mutex<Cache>,
+}
+
+impl MaxGram {
+    /// A level for the `vocabulary` tokens of the map with the fingerprint `token_map`.
+    ///
+    /// # Errors
+    /// [`BigramError::Token`] when the table was made for another vocabulary: it knows a successor outside this one.
+    pub fn new(
+        name: &str,
+        vocabulary: usize,
+        token_map: &str,
+        bigrams: Bigrams,
+        settings: Settings,
+    ) -> Result<Self, BigramError> {
+        bigrams.fit(vocabulary)?;
+        let description = Description {
+            name: name.into(),
+            kind: Kind::Statistical,
+            model: "max-gram".into(),
+            vocabulary,
+            token_map: token_map.into(),
+            context: settings.context,
+            rows: settings.context,
+            dtype: "counts".into(),
+            fallbacks: Vec::new(),
+            device: "cpu".into(),
+            exact: true,
+            numerics: "counts".into(),
+            assisted: false,
+            end_tokens: Vec::new(),
+        };
+        let cache = Mutex::new(Cache::new(settings.limits));
+        Ok(Self {
+            description: Arc::new(description),
+            bigrams,
+            settings,
+            cache,
+        })
+    }
+
+    /// How many texts are cached, and the bytes they take.
+    pub fn cached(&self) -> (usize, usize) {
+        let cache = self.cache();
+        (cache.len(), cache.bytes())
+    }
+
+    fn propose(&self, request: &DraftRequest) -> Result<Draft> {
+        if request.assist > 0 {
+            return Err(Error::Unsupported(
+                "Max-Gram has no assistant of its own".into(),
+            ));
+        }
+        self.check(&request.call)?;
+        let options = Options {
+            room: request.wanted.min(request.room),
+            min_confidence: self.settings.min_confidence,
+            ends: request.call.sampling.end_tokens.clone(),
+        };
+        let mut cache = self.cache();
+        let (index, cached) = cache.index(request.call.context.tokens());
+        let guesses = propose(index, &self.bigrams, &options);
+        let mut inner = Statistics::default();
+        inner.record_calls(0, 1);
+        Ok(Draft {
+            tokens: guesses.iter().map(token).collect(),
+            inner,
+            timings: Timings {
+                cached,
+                ..Timings::default()
+            },
+        })
+    }
+
+    fn check(&self, call: &Call) -> Result<()> {
+        let Description {
+            vocabulary,
+            context: limit,
+            ..
+        } = *self.description;
+        let len = call.context.len();
+        if len > limit {
+            return Err(Error::ContextLength { len, limit });
+        }
+        let outside = |&token: &Token| token as usize >= vocabulary;
+        match call.context.tokens().iter().position(outside) {
+            None => Ok(()),
+            Some(place) => Err(Error::invalid(
+                format!("context.tokens[{place}]"),
+                format!(
+                    "{} is outside the vocabulary of {vocabulary}",
+                    call.context.tokens()[place]
+                ),
+            )),
+        }
+    }
+
+    /// The cache; emptied if a panic may have left an index half changed.
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(|poisoned| {
+            let mut cache = poisoned.into_inner();
+            *cache = Cache::new(self.settings.limits);
+            self.cache.clear_poison();
+            cache
+        })
+    }
+}
+
+impl Level for MaxGram {
+    fn description(&self) -> Arc<Description> {
+        self.description.clone()
+    }
+
+    /// Proposes up to `wanted` tokens; an end token closes the proposal.
+    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
+        Box::pin(async move { self.propose(&request) })
+    }
+
+    /// Always [`Error::Unsupported`]: Max-Gram is the last level and has nobody to review.
+    fn verify(&self, _: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(async {
+            Err(Error::Unsupported(
+                "Max-Gram drafts only, it does not review".into(),
+            ))
+        })
+    }
+}
+
+fn token(guess: &Guess) -> DraftToken {
+    let confidence = f64::from(guess.confidence);
+    DraftToken {
+        gap: ln(confidence / (1.0 - confidence)) as f32,
+        ..DraftToken::bare(guess.token, 0)
+    }
+}
