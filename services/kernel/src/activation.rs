@@ -1,0 +1,184 @@
+//! Rows of activations quantised to 8 bits for the integer products, once for all matrices that read them.
+//!
+//! The arithmetic, per row and block of 32: a = max|x|; scale = a / 127 and q = round(x · (127 / a)), ties to
+//! even; a block whose a is under 1e-30 is all zeros with scale 0; an infinity or NaN makes the scale NaN.
+
+use crate::exp::ROUND;
+use crate::isa::{Isa, per_isa};
+use crate::matrix::BLOCK;
+
+/// Rows that a product takes together: it reads the weights once for all of them.
+pub(crate) const GROUP: usize = 16;
+
+/// Quantised rows, in groups of up to sixteen; inside a group block by block, and in a block row by row,
+/// which is the order in which a product of a tile walks them. Kept between calls, so that none allocates.
+#[derive(Debug, Default)]
+pub(crate) struct Quantised {
+    rows: usize,
+    blocks: usize,
+    /// The 32 numbers of a block, as bytes in order.
+    quants: Vec<[i8; BLOCK]>,
+    /// The same widened, each four inputs as 0, 2, 1, 3: what AVX2 multiplies even and odd weights with.
+    pairs: Vec<[i16; BLOCK]>,
+    scales: Vec<f32>,
+    /// −128 · Σq, which cancels the weights' offset.
+    corrections: Vec<i32>,
+}
+
+/// Up to [`GROUP`] rows of [`Quantised`]; block b of row r stands at `b * rows + r`.
+#[derive(Clone, Copy)]
+pub(crate) struct Group<'a> {
+    pub(crate) rows: usize,
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "the reference needs no correction")
+    )]
+    pub(crate) corrections: &'a [i32],
+    pub(crate) quants: &'a [[i8; BLOCK]],
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(dead_code, reason = "AVX2 alone reads it")
+    )]
+    pub(crate) pairs: &'a [[i16; BLOCK]],
+    pub(crate) scales: &'a [f32],
+}
+
+impl Quantised {
+    /// Replaces the content by `rows` rows of `x`, each a multiple of 32 long.
+    pub(crate) fn fill(&mut self, isa: Isa, x: &[f32], rows: usize) {
+        let inputs = x.len() / rows;
+        (self.rows, self.blocks) = (rows, inputs / BLOCK);
+        let count = rows * self.blocks;
+        self.quants.resize(count, [0; BLOCK]);
+        self.pairs.resize(count, [0; BLOCK]);
+        self.scales.resize(count, 0.0);
+        self.corrections.resize(count, 0);
+        for (row, x) in x.chunks_exact(inputs).enumerate() {
+            let range = self.range(row / GROUP);
+            let slots = Slots {
+                first: row % GROUP,
+                step: range.len() / self.blocks,
+                quants: &mut self.quants[range.clone()],
+                pairs: &mut self.pairs[range.clone()],
+                scales: &mut self.scales[range.clone()],
+                corrections: &mut self.corrections[range],
+            };
+            quantise(isa, x, slots);
+        }
+    }
+
+    /// The `group`-th sixteen rows.
+    pub(crate) fn group(&self, group: usize) -> Group<'_> {
+        let range = self.range(group);
+        Group {
+            rows: range.len() / self.blocks,
+            quants: &self.quants[range.clone()],
+            pairs: &self.pairs[range.clone()],
+            scales: &self.scales[range.clone()],
+            corrections: &self.corrections[range],
+        }
+    }
+
+    fn range(&self, group: usize) -> std::ops::Range<usize> {
+        let first = group * GROUP;
+        first * self.blocks..self.rows.min(first + GROUP) * self.blocks
+    }
+}
+
+/// Where one row's blocks go: every `step`-th place from `first`.
+struct Slots<'a> {
+    first: usize,
+    step: usize,
+    quants: &'a mut [[i8; BLOCK]],
+    pairs: &'a mut [[i16; BLOCK]],
+    scales: &'a mut [f32],
+    corrections: &'a mut [i32],
+}
+
+per_isa! {
+    fn quantise(x: &[f32], slots: Slots<'_>) {
+        for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
+            let slot = block * slots.step + slots.first;
+            // Magnitudes compared as integers: exact, in any order, and a NaN is the largest.
+            let largest = x.iter().fold(0, |most, x| most.max((x.to_bits() & 0x7fff_ffff) as i32));
+            let largest = f32::from_bits(largest as u32);
+            let (scale, inverse) = if largest < 1e-30 {
+                (0.0, 0.0)
+            } else if largest < f32::INFINITY {
+                (largest / 127.0, 127.0 / largest)
+            } else {
+                (f32::NAN, 0.0)
+            };
+            // Adding ROUND leaves the rounded number in the low bits; NaN times zero is cut to 8 bits.
+            let quants = x.map(|x| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8);
+            slots.quants[slot] = quants;
+            let pairs = &mut slots.pairs[slot];
+            for (pairs, quants) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(quants.as_chunks::<4>().0) {
+                *pairs = [quants[0], quants[2], quants[1], quants[3]].map(i16::from);
+            }
+            slots.scales[slot] = scale;
+            slots.corrections[slot] = -128 * quants.iter().map(|&quant| i32::from(quant)).sum::<i32>();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(isa: Isa, x: &[f32], rows: usize) -> Quantised {
+        let mut quantised = Quantised::default();
+        quantised.fill(isa, x, rows);
+        quantised
+    }
+
+    #[test]
+    fn a_row_is_quantised_by_the_rule() {
+        let mut x: Vec<f32> = (0..64).map(|index| (index as f32 - 20.0) / 7.0).collect();
+        x[32..].fill(0.0);
+        let quantised = filled(Isa::Portable, &x, 1);
+        let group = quantised.group(0);
+        let largest = 20.0f32 / 7.0;
+        assert_eq!(group.scales, [largest / 127.0, 0.0]);
+        for (x, quant) in x[..32].iter().zip(group.quants[0]) {
+            assert_eq!(f32::from(quant), (x * (127.0 / largest)).round_ties_even());
+        }
+        assert_eq!(
+            group.corrections[0],
+            -128 * group.quants[0]
+                .iter()
+                .map(|&quant| i32::from(quant))
+                .sum::<i32>()
+        );
+        assert_eq!(group.quants[1], [0; 32]);
+    }
+
+    #[test]
+    fn rows_stand_block_by_block_inside_their_group() {
+        let rows = 19;
+        let x: Vec<f32> = (0..rows * 96)
+            .map(|index| (index * 37 % 101) as f32 - 50.0)
+            .collect();
+        let together = filled(Isa::detect(), &x, rows);
+        for row in 0..rows {
+            let alone = filled(Isa::Portable, &x[row * 96..][..96], 1);
+            let (alone, group) = (alone.group(0), together.group(row / GROUP));
+            for block in 0..3 {
+                let slot = block * group.rows + row % GROUP;
+                assert_eq!(alone.quants[block], group.quants[slot]);
+                assert_eq!(alone.pairs[block], group.pairs[slot]);
+                assert_eq!(alone.scales[block], group.scales[slot]);
+                assert_eq!(alone.corrections[block], group.corrections[slot]);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_visible() {
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut x = [1.0; 32];
+            x[7] = bad;
+            assert!(filled(Isa::detect(), &x, 1).group(0).scales[0].is_nan());
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The products of one tile with AVX2, FMA and F16C: the same bits as `portable`.
+
+#![expect(
+    unsafe_code,
+    reason = "intrinsics that load and store through pointers"
+)]
+
+use std::arch::x86_64::*;
+
+use crate::activation::{GROUP, Group};
+use crate::matrix::{f32 as float, q8_0};
+
+/// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs.
+const F32_ROWS: usize = 3;
+/// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
+const F32_INPUTS: usize = 64;
+/// 4 rows × 2 registers of 8 outputs, beside 4 of weights.
+const Q8_0_ROWS: usize = 4;
+
+/// See [`crate::portable::f32`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
+    let inputs = tile.len();
+    let rows = x.len() / inputs;
+    sums[..rows].fill([0.0; float::WIDTH]);
+    for first in (0..inputs).step_by(F32_INPUTS) {
+        let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
+        let mut row = 0;
+        while row < rows {
+            let x = &x[row * inputs + first..];
+            match rows - row {
+                1 => f32_rows::<1>(lanes, x, inputs, &mut sums[row..]),
+                2 => f32_rows::<2>(lanes, x, inputs, &mut sums[row..]),
+                4 => f32_rows::<2>(lanes, x, inputs, &mut sums[row..]),
+                _ => f32_rows::<F32_ROWS>(lanes, x, inputs, &mut sums[row..]),
+            }
+            row += match rows - row {
+                1 => 1,
+                2 | 4 => 2,
+                _ => F32_ROWS,
+            };
+        }
+    }
+}
+
+/// Adds some inputs to `ROWS` rows of sums; row r of `x` begins at `r * stride`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn f32_rows<const ROWS: usize>(
+    lanes: &[float::Lane],
+    x: &[f32],
+    stride: usize,
+    sums: &mut [[f32; float::WIDTH]],
+) {
+    assert!(sums.len() >= ROWS && x.len() >= (ROWS - 1) * stride + lanes.len());
+    // SAFETY: 8 floats from 8 · part < 32 in rows below ROWS of `sums`, and in a lane; `x` at rows below ROWS
+    // and inputs below `lanes.len()`: all inside by the check above.
+    unsafe {
+        let mut sum = [[_mm256_setzero_ps(); 4]; ROWS];
+        for (row, sum) in sum.iter_mut().enumerate() {
+            for (part, sum) in sum.iter_mut().enumerate() {
+                *sum = _mm256_loadu_ps(sums[row].as_ptr().add(8 * part));
+            }
+        }
+        for (input, lane) in lanes.iter().enumerate() {
+            let weights: [__m256; 4] =
+                std::array::from_fn(|part| _mm256_load_ps(lane.0.as_ptr().add(8 * part)));
+            for (row, sum) in sum.iter_mut().enumerate() {
+                let x = _mm256_broadcast_ss(&*x.as_ptr().add(row * stride + input));
+                for (sum, weight) in sum.iter_mut().zip(weights) {
+                    *sum = _mm256_fmadd_ps(weight, x, *sum);
+                }
+            }
+        }
+        for (row, sum) in sum.into_iter().enumerate() {
+            for (part, sum) in sum.into_iter().enumerate() {
+                _mm256_storeu_ps(sums[row].as_mut_ptr().add(8 * part), sum);
+            }
+        }
+    }
+}
+
+/// See [`crate::portable::q8_0`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
+    let sums = &mut sums[..x.rows];
+    sums.fill([0.0; q8_0::WIDTH]);
+    for block in 0..tile.quants.len() {
+        let slots = block * x.rows;
+        let mut row = 0;
+        for rows in sums.chunks_mut(Q8_0_ROWS) {
+            match rows.len() {
+                1 => q8_0_rows::<1>(tile, block, x, slots + row, rows),
+                2 => q8_0_rows::<2>(tile, block, x, slots + row, rows),
+                3 => q8_0_rows::<3>(tile, block, x, slots + row, rows),
+                _ => q8_0_rows::<Q8_0_ROWS>(tile, block, x, slots + row, rows),
+            }
+            row += Q8_0_ROWS;
+        }
+    }
+}
+
+/// Adds one block to `ROWS` rows of sums; the rows' quantised blocks stand at `slot..slot + ROWS`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn q8_0_rows<const ROWS: usize>(
+    tile: q8_0::Tile<'_>,
+    block: usize,
+    x: Group<'_>,
+    slot: usize,
+    sums: &mut [[f32; q8_0::WIDTH]],
+) {
+    let quants = &tile.quants[block];
+    let pairs: &[[i16; 32]; ROWS] = x.pairs[slot..].first_chunk().expect("a slot per row");
+    let x_scales: &[f32; ROWS] = x.scales[slot..].first_chunk().expect("a slot per row");
+    let corrections: &[i32; ROWS] = x.corrections[slot..].first_chunk().expect("a slot per row");
+    let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
+    let even = _mm256_set1_epi16(0xff);
+    // SAFETY: a group of four inputs is 64 bytes of weights (two halves of 32) and 4 of the 32 numbers in
+    // `pairs`; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
+    unsafe {
+        let mut whole: [[__m256i; 2]; ROWS] =
+            std::array::from_fn(|row| [_mm256_set1_epi32(corrections[row]); 2]);
+        for group in 0..8 {
+            let low = _mm256_load_si256(quants.0[group].as_ptr().cast());
+            let high = _mm256_load_si256(quants.0[group].as_ptr().add(8).cast());
+            let evens = [_mm256_and_si256(low, even), _mm256_and_si256(high, even)];
+            let odds = [_mm256_srli_epi16::<8>(low), _mm256_srli_epi16::<8>(high)];
+            for (row, whole) in whole.iter_mut().enumerate() {
+                let pair = pairs[row].as_ptr().add(4 * group).cast::<i32>();
+                let x = _mm256_set1_epi32(pair.read_unaligned());
+                whole[0] = _mm256_add_epi32(whole[0], _mm256_madd_epi16(evens[0], x));
+                whole[1] = _mm256_add_epi32(whole[1], _mm256_madd_epi16(evens[1], x));
+                let x = _mm256_set1_epi32(pair.add(1).read_unaligned());
+                whole[0] = _mm256_add_epi32(whole[0], _mm256_madd_epi16(odds[0], x));
+                whole[1] = _mm256_add_epi32(whole[1], _mm256_madd_epi16(odds[1], x));
+            }
+        }
+        let scales = tile.scales[block].0.as_ptr();
+        let scales = [
+            _mm_load_si128(scales.cast()),
+            _mm_load_si128(scales.add(8).cast()),
+        ]
+        .map(|half| _mm256_cvtph_ps(half));
+        for (row, whole) in whole.into_iter().enumerate() {
+            let x_scale = _mm256_set1_ps(x_scales[row]);
+            for (half, whole) in whole.into_iter().enumerate() {
+                let place = sums[row].as_mut_ptr().add(8 * half);
+                let scale = _mm256_mul_ps(scales[half], x_scale);
+                _mm256_storeu_ps(
+                    place,
+                    _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, _mm256_loadu_ps(place)),
+                );
+            }
+        }
+    }
+}

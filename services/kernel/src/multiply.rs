@@ -1,0 +1,187 @@
+//! Rows of activations times packed weights.
+
+#![expect(
+    unsafe_code,
+    reason = "chunks write disjoint columns of one output; tiles call their instruction set's code"
+)]
+
+use crate::activation::{GROUP, Group, Quantised};
+use crate::compute::Compute;
+use crate::isa::Isa;
+use crate::matrix::{Kind, Matrix, Tiles, f32 as float, q8_0};
+use crate::pool::Scatter;
+use crate::portable;
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
+
+/// A job under this many bytes of weights (times the rows' share) is done by the caller alone: waking a helper
+/// costs more.
+const ALONE_BYTES: usize = 256 << 10;
+/// Bytes of weights that a chunk should have, so that taking it from the counter costs nothing beside it.
+const CHUNK_BYTES: usize = 64 << 10;
+
+/// One matrix of [`Compute::multiply_many`] and where its results go.
+pub struct Product<'a> {
+    matrix: &'a Matrix,
+    out: Scatter<'a>,
+    len: usize,
+}
+
+impl<'a> Product<'a> {
+    /// `out`: `rows × outputs`, row by row.
+    pub fn new(matrix: &'a Matrix, out: &'a mut [f32]) -> Self {
+        Self {
+            matrix,
+            len: out.len(),
+            out: Scatter::new(out),
+        }
+    }
+}
+
+impl Compute {
+    /// `out[r][o] = Σ_i matrix[o][i] · x[r][i]` for `rows` rows of `x` (`rows × inputs`, row by row).
+    ///
+    /// Any number of rows; the weights are read once for each sixteen. The order of the sum is written in the
+    /// matrix kind's module and is the same for every row, whatever stands beside it.
+    ///
+    /// # Panics
+    /// When a slice's length does not fit the shapes.
+    pub fn multiply(&mut self, matrix: &Matrix, x: &[f32], rows: usize, out: &mut [f32]) {
+        self.multiply_many(&mut [Product::new(matrix, out)], x, rows);
+    }
+
+    /// The same for several matrices that read the same `x` (query, key and value; gate and up): `x` is
+    /// quantised once, and the threads are called once.
+    ///
+    /// # Panics
+    /// When a slice's length does not fit the shapes.
+    pub fn multiply_many(&mut self, products: &mut [Product<'_>], x: &[f32], rows: usize) {
+        for product in products.iter() {
+            assert_eq!(
+                x.len(),
+                rows * product.matrix.inputs(),
+                "x is rows × inputs"
+            );
+            assert_eq!(
+                product.len,
+                rows * product.matrix.outputs(),
+                "out is rows × outputs"
+            );
+        }
+        if rows == 0 {
+            return;
+        }
+        if products
+            .iter()
+            .any(|product| product.matrix.kind() != Kind::F32)
+        {
+            self.quantised.fill(self.isa, x, rows);
+        }
+        let input = Input {
+            isa: self.isa,
+            x,
+            rows,
+            quantised: &self.quantised,
+        };
+        let work = products
+            .iter()
+            .map(|product| product.matrix.bytes())
+            .sum::<usize>()
+            * rows.div_ceil(4);
+        if self.pool.threads() == 1 || work < ALONE_BYTES {
+            for product in products.iter() {
+                product.tiles(&input, 0..product.matrix.tiles.count());
+            }
+            return;
+        }
+        let products = &*products;
+        let chunks = products.iter().map(Product::chunks).sum();
+        self.pool.run(chunks, |mut chunk| {
+            for product in products {
+                if chunk < product.chunks() {
+                    let (step, tiles) = (product.tiles_in_chunk(), product.matrix.tiles.count());
+                    return product.tiles(&input, chunk * step..tiles.min((chunk + 1) * step));
+                }
+                chunk -= product.chunks();
+            }
+        });
+    }
+}
+
+/// The rows of a product, as they are and quantised.
+struct Input<'a> {
+    isa: Isa,
+    x: &'a [f32],
+    rows: usize,
+    quantised: &'a Quantised,
+}
+
+impl Product<'_> {
+    fn tiles_in_chunk(&self) -> usize {
+        let tile_bytes = self.matrix.bytes() / self.matrix.tiles.count();
+        (CHUNK_BYTES / tile_bytes).max(1)
+    }
+
+    fn chunks(&self) -> usize {
+        self.matrix.tiles.count().div_ceil(self.tiles_in_chunk())
+    }
+
+    /// All rows times the tiles in `range`, which no other thread works on.
+    fn tiles(&self, input: &Input<'_>, range: std::ops::Range<usize>) {
+        let groups = input.rows.div_ceil(GROUP);
+        for tile in range {
+            for group in 0..groups {
+                match &self.matrix.tiles {
+                    Tiles::F32(tiles) => {
+                        let inputs = self.matrix.inputs();
+                        let x = &input.x
+                            [group * GROUP * inputs..input.rows.min((group + 1) * GROUP) * inputs];
+                        let mut sums = [[0.0; float::WIDTH]; GROUP];
+                        f32(input.isa, tiles.tile(tile), x, &mut sums);
+                        self.store(tile, group, &sums[..x.len() / inputs]);
+                    }
+                    Tiles::Q8_0(tiles) => {
+                        let rows = input.quantised.group(group);
+                        let mut sums = [[0.0; q8_0::WIDTH]; GROUP];
+                        q8_0(input.isa, tiles.tile(tile), rows, &mut sums);
+                        self.store(tile, group, &sums[..rows.rows]);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes the results of a tile, without its padding, into the rows of its group.
+    fn store<const WIDTH: usize>(&self, tile: usize, group: usize, sums: &[[f32; WIDTH]]) {
+        let outputs = self.matrix.outputs();
+        let first = tile * WIDTH;
+        let width = WIDTH.min(outputs - first);
+        for (row, sums) in sums.iter().enumerate() {
+            let start = (group * GROUP + row) * outputs + first;
+            // SAFETY: columns of this tile, which belongs to one chunk, and a chunk to one thread.
+            unsafe { self.out.piece(start..start + width) }.copy_from_slice(&sums[..width]);
+        }
+    }
+}
+
+/// Sends a tile to its instruction set.
+macro_rules! by_isa {
+    ($name:ident($($arg:ident: $type:ty),*)) => {
+        fn $name(isa: Isa, $($arg: $type),*) {
+            match isa {
+                Isa::Portable => portable::$name($($arg),*),
+                // SAFETY: a `Compute` holds only an instruction set that this processor has.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+                // SAFETY: the same.
+                #[cfg(target_arch = "x86_64")]
+                Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
+                #[cfg(not(target_arch = "x86_64"))]
+                _ => portable::$name($($arg),*),
+            }
+        }
+    };
+}
+
+by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]));
+by_isa!(q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]));

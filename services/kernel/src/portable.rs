@@ -1,0 +1,36 @@
+//! The products of one tile in plain Rust: the reference that the other instruction sets are held to.
+
+use half::f16;
+
+use crate::activation::{GROUP, Group};
+use crate::matrix::{f32 as float, q8_0};
+
+/// `sums[r]` = row r of `x` times the tile, for up to [`GROUP`] rows of as many inputs as the tile has lanes.
+pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
+    for (x, sums) in x.chunks_exact(tile.len()).zip(sums) {
+        *sums = [0.0; float::WIDTH];
+        for (lane, x) in tile.iter().zip(x) {
+            for (sum, weight) in sums.iter_mut().zip(lane.0) {
+                *sum = weight.mul_add(*x, *sum);
+            }
+        }
+    }
+}
+
+/// `sums[r]` = row r of the group times the tile.
+pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
+    for (row, sums) in sums[..x.rows].iter_mut().enumerate() {
+        *sums = [0.0; q8_0::WIDTH];
+        for (block, (quants, scales)) in tile.quants.iter().zip(tile.scales).enumerate() {
+            let slot = block * x.rows + row;
+            for (output, sum) in sums.iter_mut().enumerate() {
+                let products = x.quants[slot].iter().enumerate().map(|(input, &x)| {
+                    let weight = i32::from(quants.0[input / 4][output][input % 4]) - 128;
+                    weight * i32::from(x)
+                });
+                let scale = f16::from_bits(scales.0[output]).to_f32() * x.scales[slot];
+                *sum = (products.sum::<i32>() as f32).mul_add(scale, *sum);
+            }
+        }
+    }
+}
