@@ -1,0 +1,249 @@
+//! The laws of the cascade: whatever the drafters, the plan and the faults, the text is the target's own.
+
+use std::{sync::Arc, time::Duration};
+
+use csd_cascade::{Cascade, Gate, Limits, Plan, Request, Session};
+use csd_level::{
+    BoxFuture, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level, Result,
+    Sampling, Statistics, Token, Verdict, VerifyRequest, scripted::ScriptedLevel,
+};
+use proptest::prelude::*;
+
+const VOCABULARY: usize = 40;
+const LIMITS: Limits = Limits {
+    draft_timeout: Duration::from_secs(1),
+    verify_timeout: Duration::from_secs(1),
+};
+
+/// A statistical level that proposes a fixed walk through the vocabulary, right now and then.
+struct Walk(u32);
+
+impl Level for Walk {
+    fn description(&self) -> Arc<Description> {
+        let mut description = (*target().description()).clone();
+        description.kind = Kind::Statistical;
+        description.name = "walk".into();
+        Arc::new(description)
+    }
+
+    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
+        let script = ScriptedLevel::new("walk", VOCABULARY, 1, 99, 2.0);
+        let mut draft = Draft::default();
+        draft.inner.record_calls(0, 1);
+        let mut tokens = request.call.context.tokens().to_vec();
+        for i in 0..request.wanted.min(request.room) {
+            let logits = script.logits(&tokens);
+            let best = (0..VOCABULARY)
+                .max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
+                .unwrap_or(0) as u32;
+            let id = if (tokens.len() + i).is_multiple_of(self.0 as usize) {
+                (best + 1) % VOCABULARY as u32
+            } else {
+                best
+            };
+            tokens.push(id);
+            draft.tokens.push(DraftToken::bare(id, 0));
+            if request.call.sampling.is_end(id) {
+                break;
+            }
+        }
+        Box::pin(async { Ok(draft) })
+    }
+
+    fn verify(&self, _: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(async { Err(Error::Unsupported("drafts only".into())) })
+    }
+}
+
+fn target() -> ScriptedLevel {
+    ScriptedLevel::new("target", VOCABULARY, 1, 1, 1.0)
+}
+
+fn drafter(name: &str, disagreement: f32, faults: Vec<u8>) -> Arc<dyn Level> {
+    let level = ScriptedLevel::new(
+        name,
+        VOCABULARY,
+        1,
+        1000 + disagreement.to_bits() as u64,
+        disagreement,
+    );
+    Arc::new(level.with_fault(Arc::new(move |call| {
+        if faults.is_empty() {
+            return None;
+        }
+        match faults[call as usize % faults.len()] {
+            0 => Some(Error::Unavailable("gone".into())),
+            1 => Some(Error::DeadlineExceeded),
+            2 => Some(Error::Busy {
+                retry_after: Duration::from_millis(1),
+            }),
+            3 => Some(Error::Internal("broken".into())),
+            _ => None,
+        }
+    })))
+}
+
+/// Writes `wanted` tokens; gates that close are opened again after `heal` rounds.
+fn write(
+    cascade: &Cascade,
+    plan: &Plan,
+    sampling: &Sampling,
+    wanted: usize,
+    heal: usize,
+) -> (Vec<Token>, Statistics, Vec<DraftToken>) {
+    let session = Arc::new(Session::ready(1, cascade.levels().len()));
+    let mut request = Request {
+        context: Context::new(vec![5, 6, 7]),
+        sampling: Arc::new(sampling.clone()),
+        session,
+    };
+    let (mut statistics, mut tokens) = (Statistics::default(), Vec::new());
+    for round in 0.. {
+        let left = wanted - tokens.len();
+        let ended = tokens
+            .last()
+            .is_some_and(|last: &DraftToken| sampling.is_end(last.id));
+        if left == 0 || ended {
+            break;
+        }
+        let done =
+            pollster::block_on(cascade.round(&request, plan, left)).expect("the target lives");
+        assert!(!done.tokens.is_empty() && done.tokens.len() <= left);
+        request
+            .context
+            .extend(done.tokens.iter().map(|token| token.id));
+        statistics.merge(&done.statistics, |level| level);
+        tokens.extend(done.tokens);
+        if heal > 0 && round % heal == 0 {
+            cascade.gates().iter().for_each(|gate: &Arc<Gate>| {
+                gate.open();
+            });
+        }
+    }
+    (
+        tokens.iter().map(|token| token.id).collect(),
+        statistics,
+        tokens,
+    )
+}
+
+fn alone(sampling: &Sampling, wanted: usize) -> Vec<Token> {
+    let cascade = Cascade::new(vec![Arc::new(target())], LIMITS).expect("a target");
+    write(&cascade, &Plan::off(0), sampling, wanted, 0).0
+}
+
+prop_compose! {
+    fn plans()(entries in prop::collection::vec(0u32..9, 6), lenience in prop_oneof![Just(1.0f32), 1.0f32..6.0]) -> Plan {
+        let k = vec![vec![entries[0], entries[1], entries[2]], vec![0, entries[3], entries[4]], vec![0, 0, entries[5]]];
+        Plan::matrix(&k, lenience, 3).expect("a good matrix")
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_drafters_any_plan_any_faults_the_same_text(
+        plan in plans(),
+        disagreements in (0.0f32..6.0, 0.0f32..6.0),
+        slips in 2u32..6,
+        faults in prop::collection::vec(0u8..12, 0..6),
+        temperature in prop_oneof![Just(0.0f32), Just(0.7), Just(1.0)],
+        top_p in prop_oneof![Just(1.0f32), Just(0.8)],
+        presence in prop_oneof![Just(0.0f32), Just(0.6)],
+        seed in any::<u64>(),
+        heal in 0usize..4,
+    ) {
+        let sampling = Sampling { temperature, top_p, presence_penalty: presence, seed, end_tokens: vec![0], ..Sampling::default() };
+        let levels: Vec<Arc<dyn Level>> = vec![
+            Arc::new(target()),
+            drafter("draft", disagreements.0, faults.clone()),
+            drafter("mini", disagreements.1, faults),
+            Arc::new(Walk(slips)),
+        ];
+        let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+        let (tokens, statistics, written) = write(&cascade, &plan, &sampling, 60, heal);
+        prop_assert_eq!(&tokens, &alone(&sampling, 60));
+        // Every token has an author among the levels; one that another level wrote was accepted by the target.
+        for token in &written {
+            prop_assert!(token.author <= 3);
+            prop_assert!(token.author == 0 || token.reviewers & 1 == 1);
+        }
+        let kept: u64 = statistics.pairs.iter().filter(|((reviewer, _), _)| *reviewer == 0).map(|(_, pair)| pair.accepted).sum();
+        let by_target = written.iter().filter(|token| token.author == 0).count() as u64;
+        prop_assert_eq!(kept + by_target, written.len() as u64);
+        for pair in statistics.pairs.values() {
+            prop_assert_eq!(pair.per_position.iter().sum::<u64>(), pair.accepted);
+            prop_assert!(pair.accepted <= pair.drafted);
+        }
+    }
+}
+
+#[test]
+fn a_perfect_drafter_saves_calls_of_the_target() {
+    let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(target())];
+    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+    let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+    let (tokens, statistics, _) = write(&cascade, &plan, &Sampling::default(), 50, 0);
+    assert_eq!(tokens, alone(&Sampling::default(), 50));
+    assert_eq!(statistics.calls_of(0), 10);
+    assert_eq!(statistics.calls_of(1), 40);
+    assert_eq!(statistics.pairs[&(0, 1)].per_position, [10, 10, 10, 10]);
+}
+
+#[test]
+fn a_failed_drafter_costs_one_call_and_is_stepped_over() {
+    let dead = ScriptedLevel::new("draft", VOCABULARY, 1, 1, 1.0)
+        .with_fault(Arc::new(|_| Some(Error::DeadlineExceeded)));
+    let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(dead.clone())];
+    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+    let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+    let (tokens, statistics, _) = write(&cascade, &plan, &Sampling::default(), 20, 0);
+    assert_eq!(tokens.len(), 20);
+    assert_eq!(statistics.calls_of(0), 20);
+    assert_eq!(dead.calls(), 1);
+    assert!(!cascade.gates()[1].is_open());
+}
+
+#[test]
+fn the_targets_error_is_the_rounds_error() {
+    let dead = target().with_fault(Arc::new(|_| Some(Error::Unavailable("gone".into()))));
+    let cascade = Cascade::new(vec![Arc::new(dead)], LIMITS).expect("a target");
+    let session = Arc::new(Session::ready(1, 1));
+    let request = Request {
+        context: Context::new(vec![1]),
+        sampling: Arc::default(),
+        session,
+    };
+    let error = pollster::block_on(cascade.round(&request, &Plan::off(0), 4))
+        .expect_err("the target is gone");
+    assert_eq!(error, Error::Unavailable("gone".into()));
+}
+
+#[test]
+fn levels_of_different_tokenizers_are_refused_by_name() {
+    let stranger = ScriptedLevel::new("draft", VOCABULARY + 1, 1, 1, 1.0);
+    let Err(error) = Cascade::new(vec![Arc::new(target()), Arc::new(stranger)], LIMITS) else {
+        panic!("accepted")
+    };
+    assert!(error.to_string().contains("\"draft\""), "{error}");
+}
+
+#[test]
+fn a_drafter_that_has_not_read_the_prompt_is_not_waited_for() {
+    let drafter = target();
+    let cascade = Cascade::new(vec![Arc::new(target()), Arc::new(drafter.clone())], LIMITS)
+        .expect("one token map");
+    let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+    let session = Arc::new(Session::new(1, 2));
+    let request = Request {
+        context: Context::new(vec![1]),
+        sampling: Arc::default(),
+        session,
+    };
+    pollster::block_on(cascade.round(&request, &plan, 9)).expect("a round");
+    assert_eq!(drafter.calls(), 0);
+    pollster::block_on(cascade.prefill(1, &request)).expect("a prefill");
+    pollster::block_on(cascade.round(&request, &plan, 9)).expect("a round");
+    assert!(drafter.calls() > 1);
+}

@@ -1,0 +1,176 @@
+//! Rejection sampling keeps the target's distribution: chi-square against the target's own probabilities, with a check
+//! that the test has the power to catch a wrong rule.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use csd_cascade::{Cascade, Limits, Plan, Request, Session};
+use csd_level::{
+    BoxFuture, Context, Description, Error, Level, Proposal, Result, Rule, Sampling, Token,
+    Verdict, VerifyRequest, scripted::ScriptedLevel,
+};
+
+const VOCABULARY: usize = 6;
+const LENGTH: usize = 3;
+const SAMPLES: u64 = 40_000;
+const LIMITS: Limits = Limits {
+    draft_timeout: Duration::from_secs(1),
+    verify_timeout: Duration::from_secs(1),
+};
+
+fn target() -> ScriptedLevel {
+    ScriptedLevel::new("target", VOCABULARY, 3, 3, 1.0)
+}
+
+fn drafter(own: u64, disagreement: f32) -> ScriptedLevel {
+    ScriptedLevel::new("drafter", VOCABULARY, 3, own, disagreement)
+}
+
+fn sampling(seed: u64) -> Sampling {
+    Sampling {
+        temperature: 1.0,
+        seed,
+        rule: Rule::Rejection,
+        ..Sampling::default()
+    }
+}
+
+/// A wrong rule on purpose: the target is told that every proposal was certain to be what it is, twice over.
+struct Gullible(ScriptedLevel);
+
+impl Level for Gullible {
+    fn description(&self) -> Arc<Description> {
+        self.0.description()
+    }
+
+    fn verify(&self, mut request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        for token in &mut request.draft.tokens {
+            if let Proposal::Pairs(pairs) = &mut token.proposal {
+                pairs.iter_mut().for_each(|(_, q)| *q *= 0.5);
+            }
+        }
+        self.0.verify(request)
+    }
+}
+
+/// The statistic of the observed texts against the exact distribution of the target's, and its degrees of freedom.
+fn chi_square(cascade: &Cascade, plan: &Plan) -> (f64, usize) {
+    let prompt = vec![2, 4];
+    let mut observed: HashMap<Vec<Token>, u64> = HashMap::new();
+    for seed in 0..SAMPLES {
+        let session = Arc::new(Session::ready(seed, cascade.levels().len()));
+        let mut request = Request {
+            context: Context::new(prompt.clone()),
+            sampling: Arc::new(sampling(seed)),
+            session,
+        };
+        while request.context.generated().len() < LENGTH {
+            let left = LENGTH - request.context.generated().len();
+            let round =
+                pollster::block_on(cascade.round(&request, plan, left)).expect("the target lives");
+            request
+                .context
+                .extend(round.tokens.iter().map(|token| token.id));
+        }
+        *observed
+            .entry(request.context.generated().to_vec())
+            .or_default() += 1;
+    }
+    let mut expected = vec![(Vec::new(), 1.0f64)];
+    for _ in 0..LENGTH {
+        expected = expected
+            .into_iter()
+            .flat_map(|(text, p): (Vec<Token>, f64)| {
+                let logits = target().logits(&[prompt.clone(), text.clone()].concat());
+                let sum: f64 = logits.iter().map(|&l| f64::from(l).exp()).sum();
+                (0..VOCABULARY).map(move |x| {
+                    (
+                        [text.clone(), vec![x as Token]].concat(),
+                        p * f64::from(logits[x]).exp() / sum,
+                    )
+                })
+            })
+            .collect();
+    }
+    let (mut statistic, mut cells, mut rest) = (0.0, 0, (0.0, 0.0));
+    for (text, p) in expected {
+        let (count, mean) = (
+            observed.get(&text).copied().unwrap_or(0) as f64,
+            p * SAMPLES as f64,
+        );
+        if mean < 8.0 {
+            rest = (rest.0 + count, rest.1 + mean);
+            continue;
+        }
+        statistic += (count - mean).powi(2) / mean;
+        cells += 1;
+    }
+    if rest.1 > 8.0 {
+        statistic += (rest.0 - rest.1).powi(2) / rest.1;
+        cells += 1;
+    }
+    (statistic, cells - 1)
+}
+
+/// The 0.9999 quantile, by Wilson and Hilferty's approximation.
+fn limit(freedom: usize) -> f64 {
+    let k = freedom as f64;
+    k * (1.0 - 2.0 / (9.0 * k) + 3.719 * (2.0 / (9.0 * k)).sqrt()).powi(3)
+}
+
+fn check(levels: Vec<Arc<dyn Level>>, k: &[Vec<u32>]) -> (f64, f64) {
+    let drafters = levels.len() - 1;
+    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+    let plan = Plan::matrix(k, 1.0, drafters).expect("a good matrix");
+    let (statistic, freedom) = chi_square(&cascade, &plan);
+    (statistic, limit(freedom))
+}
+
+#[test]
+fn two_levels_keep_the_targets_distribution() {
+    let (statistic, limit) = check(
+        vec![Arc::new(target()), Arc::new(drafter(8, 3.0))],
+        &[vec![2]],
+    );
+    assert!(statistic < limit, "{statistic} ≥ {limit}");
+}
+
+#[test]
+fn three_levels_keep_the_targets_distribution() {
+    let levels: Vec<Arc<dyn Level>> = vec![
+        Arc::new(target()),
+        Arc::new(drafter(8, 2.0)),
+        Arc::new(drafter(9, 4.0)),
+    ];
+    let (statistic, limit) = check(levels, &[vec![1, 1], vec![0, 1]]);
+    assert!(statistic < limit, "{statistic} ≥ {limit}");
+}
+
+#[test]
+fn a_wrong_rule_is_caught() {
+    let (statistic, limit) = check(
+        vec![Arc::new(Gullible(target())), Arc::new(drafter(8, 3.0))],
+        &[vec![2]],
+    );
+    assert!(
+        statistic > limit,
+        "{statistic} < {limit}: the test has no power"
+    );
+}
+
+#[test]
+fn loose_reviews_are_refused_by_name() {
+    let cascade = Cascade::new(vec![Arc::new(target()), Arc::new(drafter(8, 3.0))], LIMITS)
+        .expect("one token map");
+    let plan = Plan::matrix(&[vec![2]], 2.0, 1).expect("a good matrix");
+    let session = Arc::new(Session::ready(0, 2));
+    let request = Request {
+        context: Context::new(vec![1]),
+        sampling: Arc::new(sampling(1)),
+        session,
+    };
+    let error = pollster::block_on(cascade.round(&request, &plan, 4)).expect_err("refused");
+    assert!(
+        matches!(&error, Error::Invalid { field, .. } if field == "cascade.lenience"),
+        "{error:?}"
+    );
+}
