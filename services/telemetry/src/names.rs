@@ -1,0 +1,114 @@
+//! The names of spans and attributes, in one place.
+//!
+//! A name is used in a span macro as a constant in braces: `info_span!(ROUND_SPAN, { ROUND } = 3)`.
+//!
+//! RPC and service names are OpenTelemetry's semantic conventions 1.45 (stable). The GenAI conventions are in development
+//! and moving (read in November 2026); these constants are the pin. Speculative decoding has no convention: `csd.*` is ours.
+
+/// The whole of one request in the orchestrator.
+pub const REQUEST_SPAN: &str = "request";
+/// One round: the draft of a cascade and its review by the target.
+pub const ROUND_SPAN: &str = "round";
+/// A step of the recursion that drafts.
+pub const DRAFT_SPAN: &str = "draft";
+/// A review.
+pub const VERIFY_SPAN: &str = "verify";
+/// All levels reading a new prompt.
+pub const PREFILL_SPAN: &str = "prefill";
+/// A command's wait for the engine.
+pub const QUEUE_SPAN: &str = "queue";
+/// A forward of the engine.
+pub const FORWARD_SPAN: &str = "forward";
+/// The calls on the wire, client and server alike: the fully qualified methods.
+pub const DESCRIBE_CALL: &str = "csd.v1.Level/Describe";
+/// See [`DESCRIBE_CALL`].
+pub const DRAFT_CALL: &str = "csd.v1.Level/Draft";
+/// See [`DESCRIBE_CALL`].
+pub const VERIFY_CALL: &str = "csd.v1.Level/Verify";
+
+/// Read by the exporter itself: a span's name where it is not fixed.
+pub const OTEL_NAME: &str = "otel.name";
+/// Read by the exporter itself: `client`, `server`, `internal`.
+pub const OTEL_KIND: &str = "otel.kind";
+/// Read by the exporter itself: `OK` or `ERROR`.
+pub const OTEL_STATUS_CODE: &str = "otel.status_code";
+/// Read by the exporter itself: why the status is `ERROR`.
+pub const OTEL_STATUS_DESCRIPTION: &str = "otel.status_description";
+
+/// The kind of process.
+pub const SERVICE_NAME: &str = "service.name";
+/// What the processes of one product share.
+pub const SERVICE_NAMESPACE: &str = "service.namespace";
+/// The version of csd.
+pub const SERVICE_VERSION: &str = "service.version";
+/// What tells a process from others of its name.
+pub const SERVICE_INSTANCE_ID: &str = "service.instance.id";
+
+/// `grpc`.
+pub const RPC_SYSTEM: &str = "rpc.system.name";
+/// The fully qualified method: the span's name.
+pub const RPC_METHOD: &str = "rpc.method";
+/// The status by name: `OK`, `DEADLINE_EXCEEDED`, …
+pub const RPC_STATUS: &str = "rpc.response.status_code";
+/// The called host.
+pub const SERVER_ADDRESS: &str = "server.address";
+/// The called port.
+pub const SERVER_PORT: &str = "server.port";
+/// What kind of failure; absent when all went well.
+pub const ERROR_TYPE: &str = "error.type";
+/// The HTTP method.
+pub const HTTP_METHOD: &str = "http.request.method";
+/// The matched route, e.g. `/v1/completions`.
+pub const HTTP_ROUTE: &str = "http.route";
+/// The HTTP status, a number.
+pub const HTTP_STATUS: &str = "http.response.status_code";
+
+/// `text_completion` or `chat`.
+pub const GEN_AI_OPERATION: &str = "gen_ai.operation.name";
+/// `csd`.
+pub const GEN_AI_PROVIDER: &str = "gen_ai.provider.name";
+/// The model asked for.
+pub const GEN_AI_REQUEST_MODEL: &str = "gen_ai.request.model";
+/// The limit on generated tokens.
+pub const GEN_AI_REQUEST_MAX_TOKENS: &str = "gen_ai.request.max_tokens";
+/// The temperature asked for.
+pub const GEN_AI_REQUEST_TEMPERATURE: &str = "gen_ai.request.temperature";
+/// The seed asked for.
+pub const GEN_AI_REQUEST_SEED: &str = "gen_ai.request.seed";
+/// The id of the answer.
+pub const GEN_AI_RESPONSE_ID: &str = "gen_ai.response.id";
+/// Why each choice ended.
+pub const GEN_AI_RESPONSE_FINISH_REASONS: &str = "gen_ai.response.finish_reasons";
+/// Tokens of the prompt.
+pub const GEN_AI_INPUT_TOKENS: &str = "gen_ai.usage.input_tokens";
+/// Tokens generated.
+pub const GEN_AI_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
+
+/// A level's name in its cascade: target, draft, …
+pub const LEVEL: &str = "csd.cascade.level";
+/// The plan that a request runs, by name or as a matrix.
+pub const PLAN: &str = "csd.cascade.plan";
+/// The number of a round within its request, from 0.
+pub const ROUND: &str = "csd.round";
+/// Tokens of the context of a call.
+pub const CONTEXT_TOKENS: &str = "csd.context.tokens";
+/// Tokens drafted, or reviewed.
+pub const DRAFT_TOKENS: &str = "csd.draft.tokens";
+/// Tokens accepted of those reviewed.
+pub const ACCEPTED_TOKENS: &str = "csd.accepted.tokens";
+/// Who drafted: `neural` or `maxgram`.
+pub const DRAFT_SOURCE: &str = "csd.draft.source";
+/// Most tokens that a call may return.
+pub const ROOM: &str = "csd.room";
+/// Microseconds a command waited for the engine.
+pub const QUEUE_US: &str = "csd.queue_us";
+/// Microseconds in forwards.
+pub const FORWARD_US: &str = "csd.forward_us";
+/// Rows of a forward.
+pub const ROWS: &str = "csd.rows";
+/// Requests that shared a forward.
+pub const SEQUENCES: &str = "csd.sequences";
+/// Positions found in a cache.
+pub const CACHED_POSITIONS: &str = "csd.cached.positions";
+/// The hint that finds a request's caches again.
+pub const SESSION: &str = "csd.session";
