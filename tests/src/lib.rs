@@ -132,6 +132,7 @@ impl Up {
                     url,
                     levels,
                     agent: config.build().into(),
+                    _turn: turn,
                 })
             }
             Err(_) => {
