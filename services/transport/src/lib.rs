@@ -1,1 +1,34 @@
-//! Levels over gRPC, both ends.
+//! Levels over gRPC: both ends of the same seam.
+//!
+//! [`LevelService`] serves any [`csd_level::Level`] as `csd.v1.Level`; [`RemoteLevel`] is a level again, on the other
+//! side. The law of this crate is that the pair changes nothing but the time it takes: the same drafts, the same
+//! verdicts, the same errors, and a call that is dropped on one side is dropped on the other.
+//!
+//! In reading order:
+//!
+//! - [`convert`]: messages to data and back, by hand; what does not fit is refused, naming the field
+//! - [`status`]: errors to gRPC status and back, in one table
+//! - [`deadline`]: how long a call may take, on the wire
+//! - [`gauges`]: what a serving level counts
+//! - [`service`], [`server`]: a level behind a socket, its health, its end
+//! - [`remote`]: a level in front of one
+//!
+//! This crate decides nothing about tokens, keeps no state of a request, and retries nothing: whether another attempt is
+//! worth it is for the caller to say.
+
+pub mod convert;
+pub mod deadline;
+pub mod gauges;
+pub mod remote;
+pub mod server;
+pub mod service;
+pub mod status;
+mod trace;
+
+pub use gauges::Gauges;
+pub use remote::{RemoteLevel, RemoteOptions};
+pub use server::{ServeError, incoming, serve};
+pub use service::{LevelService, ServiceOptions};
+
+/// The largest message either side takes, in bytes. A context of a million tokens fits.
+pub const MESSAGE_LIMIT: usize = 4 << 20;

@@ -1,0 +1,180 @@
+//! What a level answers, and whether that can be an answer to what it was asked.
+
+use std::time::Duration;
+
+use csd_level::{Draft, DraftToken, Error, Pair, Result, Sampling, Statistics, Timings, Verdict};
+use csd_proto::v1;
+
+use super::{present, to_level, to_u32, token, within};
+
+/// The answering level and its Max-Gram: nobody else writes or reviews inside a call.
+const INNER_LEVELS: u8 = 2;
+
+/// A draft.
+pub fn draft_to_wire(draft: Draft) -> v1::DraftResponse {
+    let pairs = draft.inner.pairs.into_iter();
+    v1::DraftResponse {
+        tokens: draft.tokens.into_iter().map(token::to_wire).collect(),
+        calls: draft.inner.calls,
+        pairs: pairs
+            .map(|((reviewer, drafter), pair)| v1::Pair {
+                reviewer: u32::from(reviewer),
+                drafter: u32::from(drafter),
+                drafted: pair.drafted,
+                accepted: pair.accepted,
+                per_position: pair.per_position,
+            })
+            .collect(),
+        timings: Some(timings_to_wire(draft.timings)),
+    }
+}
+
+/// Checks a draft of at most `room` tokens from a level of `vocabulary` tokens.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field that cannot be an answer.
+pub fn draft(wire: v1::DraftResponse, room: usize, vocabulary: usize) -> Result<Draft> {
+    if wire.tokens.len() > room {
+        let reason = format!("{} are more than the {room} asked for", wire.tokens.len());
+        return Err(Error::invalid("tokens", reason));
+    }
+    let tokens = token::all_from_wire("tokens", wire.tokens, vocabulary)?;
+    for token in &tokens {
+        inner_level("tokens.author", u32::from(token.author))?;
+        if token.reviewers >> INNER_LEVELS != 0 {
+            let reason = format!("{:b} names levels outside the call", token.reviewers);
+            return Err(Error::invalid("tokens.reviewers", reason));
+        }
+    }
+    if wire.calls.len() > usize::from(INNER_LEVELS) {
+        return Err(Error::invalid("calls", "counts levels outside the call"));
+    }
+    let mut inner = Statistics {
+        calls: wire.calls,
+        ..Statistics::default()
+    };
+    for pair in wire.pairs {
+        let reviewer = inner_level("pairs.reviewer", pair.reviewer)?;
+        let drafter = inner_level("pairs.drafter", pair.drafter)?;
+        let counted = counted(pair)?;
+        if inner.pairs.insert((reviewer, drafter), counted).is_some() {
+            return Err(Error::invalid("pairs", "names a pair twice"));
+        }
+    }
+    Ok(Draft {
+        tokens,
+        inner,
+        timings: timings(present("timings", wire.timings)?),
+    })
+}
+
+/// A verdict.
+pub fn verdict_to_wire(verdict: Verdict) -> v1::VerifyResponse {
+    v1::VerifyResponse {
+        accepted: to_u32(verdict.accepted),
+        next: verdict.next.map(token::to_wire),
+        probabilities: verdict.probabilities,
+        timings: Some(timings_to_wire(verdict.timings)),
+    }
+}
+
+/// Checks a verdict on `draft` from a level of `vocabulary` tokens.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field that cannot be an answer.
+pub fn verdict(
+    wire: v1::VerifyResponse,
+    draft: &[csd_level::Token],
+    sampling: &Sampling,
+    vocabulary: usize,
+) -> Result<Verdict> {
+    let accepted = wire.accepted as usize;
+    if accepted > draft.len() {
+        let reason = format!("{accepted} of {} drafted tokens", draft.len());
+        return Err(Error::invalid("accepted", reason));
+    }
+    if wire.probabilities.len() != accepted {
+        let reason = format!("{} for {accepted} tokens", wire.probabilities.len());
+        return Err(Error::invalid("probabilities", reason));
+    }
+    for &probability in &wire.probabilities {
+        token::likelihood("probabilities", probability)?;
+    }
+    let next = wire
+        .next
+        .map(|next| own_token(next, vocabulary))
+        .transpose()?;
+    let ended = draft[..accepted]
+        .last()
+        .is_some_and(|&last| sampling.is_end(last));
+    if next.is_some() == ended {
+        let reason = if ended {
+            "goes on after the end of the text"
+        } else {
+            "is missing"
+        };
+        return Err(Error::invalid("next", reason));
+    }
+    Ok(Verdict {
+        accepted,
+        next,
+        probabilities: wire.probabilities,
+        timings: timings(present("timings", wire.timings)?),
+    })
+}
+
+fn own_token(wire: v1::DraftToken, vocabulary: usize) -> Result<DraftToken> {
+    let token = token::from_wire(wire, vocabulary).map_err(|error| within("next", error))?;
+    if token.author != 0 || token.reviewers != 0 {
+        let reason = "a reviewing level adds its own token, which nobody has reviewed";
+        return Err(Error::invalid("next.author", reason));
+    }
+    Ok(token)
+}
+
+fn inner_level(field: &str, number: u32) -> Result<u8> {
+    let level = to_level(field, number)?;
+    if level >= INNER_LEVELS {
+        let reason = format!("is 0 or 1 inside a call, got {level}");
+        return Err(Error::invalid(field, reason));
+    }
+    Ok(level)
+}
+
+fn counted(wire: v1::Pair) -> Result<Pair> {
+    let sum = wire
+        .per_position
+        .iter()
+        .fold(0u64, |sum, &count| sum.saturating_add(count));
+    if wire.accepted > wire.drafted || sum != wire.accepted {
+        let reason = format!(
+            "{} drafted, {} accepted, {sum} over all positions do not agree",
+            wire.drafted, wire.accepted
+        );
+        return Err(Error::invalid("pairs.accepted", reason));
+    }
+    Ok(Pair {
+        drafted: wire.drafted,
+        accepted: wire.accepted,
+        per_position: wire.per_position,
+    })
+}
+
+fn timings_to_wire(timings: Timings) -> v1::Timings {
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    v1::Timings {
+        queue_ns: nanoseconds(timings.queue),
+        forward_ns: nanoseconds(timings.forward),
+        rows: to_u32(timings.rows),
+        cached: to_u32(timings.cached),
+    }
+}
+
+fn timings(wire: v1::Timings) -> Timings {
+    Timings {
+        queue: Duration::from_nanos(wire.queue_ns),
+        forward: Duration::from_nanos(wire.forward_ns),
+        rows: wire.rows as usize,
+        cached: wire.cached as usize,
+    }
+}

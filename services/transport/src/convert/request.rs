@@ -1,0 +1,151 @@
+//! What a cascade asks.
+
+use std::{sync::Arc, time::Duration};
+
+use csd_level::{
+    Call, Context, Draft, DraftRequest, Error, Lenience, Result, Rule, Sampling, VerifyRequest,
+};
+use csd_proto::v1;
+
+use super::{at_least_one, present, to_level, to_u32, token};
+
+/// A request to draft.
+pub fn draft_request_to_wire(request: DraftRequest) -> v1::DraftRequest {
+    v1::DraftRequest {
+        call: Some(call_to_wire(&request.call)),
+        wanted: to_u32(request.wanted),
+        room: to_u32(request.room),
+        assist: to_u32(request.assist),
+        lenience: request.lenience.factor(),
+    }
+}
+
+/// Checks a request to draft for a level of `vocabulary` tokens; the caller waits for `timeout`.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub fn draft_request(
+    wire: v1::DraftRequest,
+    vocabulary: usize,
+    timeout: Duration,
+) -> Result<DraftRequest> {
+    Ok(DraftRequest {
+        call: call(wire.call, vocabulary, timeout)?,
+        wanted: at_least_one("wanted", wire.wanted)?,
+        room: at_least_one("room", wire.room)?,
+        assist: wire.assist as usize,
+        lenience: Lenience::new(wire.lenience)?,
+    })
+}
+
+/// A request to review.
+pub fn verify_request_to_wire(request: VerifyRequest) -> v1::VerifyRequest {
+    v1::VerifyRequest {
+        call: Some(call_to_wire(&request.call)),
+        draft: request
+            .draft
+            .tokens
+            .into_iter()
+            .map(token::to_wire)
+            .collect(),
+        lenience: request.lenience.factor(),
+    }
+}
+
+/// Checks a request to review for a level of `vocabulary` tokens; the caller waits for `timeout`.
+///
+/// What was counted while the draft was made stays with the caller: a review has no use for it.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub fn verify_request(
+    wire: v1::VerifyRequest,
+    vocabulary: usize,
+    timeout: Duration,
+) -> Result<VerifyRequest> {
+    Ok(VerifyRequest {
+        call: call(wire.call, vocabulary, timeout)?,
+        draft: Draft {
+            tokens: token::all_from_wire("draft", wire.draft, vocabulary)?,
+            ..Draft::default()
+        },
+        lenience: Lenience::new(wire.lenience)?,
+    })
+}
+
+fn call_to_wire(call: &Call) -> v1::Call {
+    v1::Call {
+        tokens: call.context.tokens().to_vec(),
+        prompt: to_u32(call.context.prompt_len()),
+        sampling: Some(sampling_to_wire(&call.sampling)),
+        session: call.session,
+        stream: u32::from(call.stream),
+    }
+}
+
+fn call(wire: Option<v1::Call>, vocabulary: usize, timeout: Duration) -> Result<Call> {
+    let wire = present("call", wire)?;
+    for &token in &wire.tokens {
+        token::known("call.tokens", token, vocabulary)?;
+    }
+    let len = wire.tokens.len();
+    let context = Context::from_parts(wire.tokens, wire.prompt as usize).ok_or_else(|| {
+        let reason = format!("{} of {len} tokens cannot be the prompt", wire.prompt);
+        Error::invalid("call.prompt", reason)
+    })?;
+    let sampling = sampling(present("call.sampling", wire.sampling)?)?.validated(vocabulary)?;
+    Ok(Call {
+        context,
+        sampling: Arc::new(sampling),
+        session: wire.session,
+        stream: to_level("call.stream", wire.stream)?,
+        timeout,
+    })
+}
+
+fn sampling_to_wire(sampling: &Sampling) -> v1::Sampling {
+    let rule = match sampling.rule {
+        Rule::Coupled => v1::Rule::Unspecified,
+        Rule::Rejection => v1::Rule::Rejection,
+    };
+    let bias = |&(token, bias)| v1::Bias { token, bias };
+    v1::Sampling {
+        temperature: sampling.temperature,
+        top_k: sampling.top_k.unwrap_or(0),
+        top_p: sampling.top_p,
+        min_p: sampling.min_p,
+        repetition_penalty: sampling.repetition_penalty,
+        presence_penalty: sampling.presence_penalty,
+        frequency_penalty: sampling.frequency_penalty,
+        logit_bias: sampling.logit_bias.iter().map(bias).collect(),
+        seed: sampling.seed,
+        rule: rule.into(),
+        end_tokens: sampling.end_tokens.clone(),
+    }
+}
+
+/// Ranges are left to [`Sampling::validated`].
+fn sampling(wire: v1::Sampling) -> Result<Sampling> {
+    let rule = match v1::Rule::try_from(wire.rule) {
+        Ok(v1::Rule::Unspecified) => Rule::Coupled,
+        Ok(v1::Rule::Rejection) => Rule::Rejection,
+        Err(_) => {
+            let reason = format!("there is no rule {}", wire.rule);
+            return Err(Error::invalid("call.sampling.rule", reason));
+        }
+    };
+    let pair = |bias: v1::Bias| (bias.token, bias.bias);
+    Ok(Sampling {
+        temperature: wire.temperature,
+        top_k: (wire.top_k > 0).then_some(wire.top_k),
+        top_p: wire.top_p,
+        min_p: wire.min_p,
+        repetition_penalty: wire.repetition_penalty,
+        presence_penalty: wire.presence_penalty,
+        frequency_penalty: wire.frequency_penalty,
+        logit_bias: wire.logit_bias.into_iter().map(pair).collect(),
+        seed: wire.seed,
+        rule,
+        end_tokens: wire.end_tokens,
+    })
+}
