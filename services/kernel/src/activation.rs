@@ -1,7 +1,14 @@
 //! Rows of activations quantised to 8 bits for the integer products, once for all matrices that read them.
 //!
-//! The arithmetic, per row and block of 32: a = max|x|; scale = a / 127 and q = round(x · (127 / a)), ties to
-//! even; a block whose a is under 1e-30 is all zeros with scale 0; an infinity or NaN makes the scale NaN.
+//! The arithmetic, per row and block of 32: a = the largest |x₂ᵢ| + |x₂ᵢ₊₁|; scale = a / 127 and
+//! q = round(x · (127 / a)), ties to even; a block whose a is under 1e-30 is all zeros with scale 0; an
+//! infinity or NaN makes the scale NaN.
+//!
+//! Why the sum of a pair and not max|x|: then |q₂ᵢ| + |q₂ᵢ₊₁| ≤ 128, and `vpmaddubsw`, which adds two products
+//! of unsigned weights ≤ 255 in 16 saturating bits, never saturates (255 · 128 < 2¹⁵). On AVX2 that is three
+//! instructions for 32 products where widening to 16 bits takes four and the widening besides: 86 instead of 63
+//! G products/s on a Zen 3 core. The price: for normally distributed inputs a step 1.3 times as wide as with
+//! max|x| (a third of a bit); none where one outlier rules its block, the case that hurts.
 
 use crate::exp::ROUND;
 use crate::isa::{Isa, per_isa};
@@ -18,8 +25,6 @@ pub(crate) struct Quantised {
     blocks: usize,
     /// The 32 numbers of a block, as bytes in order.
     quants: Vec<[i8; BLOCK]>,
-    /// The same widened, each four inputs as 0, 2, 1, 3: what AVX2 multiplies even and odd weights with.
-    pairs: Vec<[i16; BLOCK]>,
     scales: Vec<f32>,
     /// −128 · Σq, which cancels the weights' offset.
     corrections: Vec<i32>,
@@ -35,11 +40,6 @@ pub(crate) struct Group<'a> {
     )]
     pub(crate) corrections: &'a [i32],
     pub(crate) quants: &'a [[i8; BLOCK]],
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "AVX2 alone reads it")
-    )]
-    pub(crate) pairs: &'a [[i16; BLOCK]],
     pub(crate) scales: &'a [f32],
 }
 
@@ -50,7 +50,6 @@ impl Quantised {
         (self.rows, self.blocks) = (rows, inputs / BLOCK);
         let count = rows * self.blocks;
         self.quants.resize(count, [0; BLOCK]);
-        self.pairs.resize(count, [0; BLOCK]);
         self.scales.resize(count, 0.0);
         self.corrections.resize(count, 0);
         for (row, x) in x.chunks_exact(inputs).enumerate() {
@@ -59,7 +58,6 @@ impl Quantised {
                 first: row % GROUP,
                 step: range.len() / self.blocks,
                 quants: &mut self.quants[range.clone()],
-                pairs: &mut self.pairs[range.clone()],
                 scales: &mut self.scales[range.clone()],
                 corrections: &mut self.corrections[range],
             };
@@ -73,7 +71,6 @@ impl Quantised {
         Group {
             rows: range.len() / self.blocks,
             quants: &self.quants[range.clone()],
-            pairs: &self.pairs[range.clone()],
             scales: &self.scales[range.clone()],
             corrections: &self.corrections[range],
         }
@@ -90,7 +87,6 @@ struct Slots<'a> {
     first: usize,
     step: usize,
     quants: &'a mut [[i8; BLOCK]],
-    pairs: &'a mut [[i16; BLOCK]],
     scales: &'a mut [f32],
     corrections: &'a mut [i32],
 }
@@ -99,9 +95,9 @@ per_isa! {
     fn quantise(x: &[f32], slots: Slots<'_>) {
         for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
             let slot = block * slots.step + slots.first;
-            // Magnitudes compared as integers: exact, in any order, and a NaN is the largest.
-            let largest = x.iter().fold(0, |most, x| most.max((x.to_bits() & 0x7fff_ffff) as i32));
-            let largest = f32::from_bits(largest as u32);
+            // Sums of magnitudes compared as integers: exact, in any order, and a NaN is the largest.
+            let pairs = x.as_chunks::<2>().0.iter().map(|[x, y]| (x.abs() + y.abs()).to_bits() as i32);
+            let largest = f32::from_bits(pairs.fold(0, i32::max) as u32);
             let (scale, inverse) = if largest < 1e-30 {
                 (0.0, 0.0)
             } else if largest < f32::INFINITY {
@@ -112,10 +108,6 @@ per_isa! {
             // Adding ROUND leaves the rounded number in the low bits; NaN times zero is cut to 8 bits.
             let quants = x.map(|x| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8);
             slots.quants[slot] = quants;
-            let pairs = &mut slots.pairs[slot];
-            for (pairs, quants) in pairs.as_chunks_mut::<4>().0.iter_mut().zip(quants.as_chunks::<4>().0) {
-                *pairs = [quants[0], quants[2], quants[1], quants[3]].map(i16::from);
-            }
             slots.scales[slot] = scale;
             slots.corrections[slot] = -128 * quants.iter().map(|&quant| i32::from(quant)).sum::<i32>();
         }
@@ -138,7 +130,7 @@ mod tests {
         x[32..].fill(0.0);
         let quantised = filled(Isa::Portable, &x, 1);
         let group = quantised.group(0);
-        let largest = 20.0f32 / 7.0;
+        let largest = 20.0f32 / 7.0 + 19.0 / 7.0;
         assert_eq!(group.scales, [largest / 127.0, 0.0]);
         for (x, quant) in x[..32].iter().zip(group.quants[0]) {
             assert_eq!(f32::from(quant), (x * (127.0 / largest)).round_ties_even());
@@ -154,6 +146,34 @@ mod tests {
     }
 
     #[test]
+    fn no_pair_can_saturate() {
+        let mut state = 1u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        };
+        for round in 0..2_000 {
+            let mut x: [f32; 32] = std::array::from_fn(|_| random());
+            // Halves, where rounding adds most, and outliers.
+            if round % 2 == 0 {
+                let step = random().abs() + 0.1;
+                x = std::array::from_fn(|index| step * (index as f32 + 0.5));
+                (x[0], x[1]) = (
+                    step * (127.0 - 0.5 - (round % 127) as f32),
+                    step * ((round % 127) as f32 + 0.5),
+                );
+            }
+            let quantised = filled(Isa::detect(), &x, 1);
+            for pair in quantised.group(0).quants[0].chunks(2) {
+                assert!(
+                    i32::from(pair[0]).abs() + i32::from(pair[1]).abs() <= 128,
+                    "{pair:?} of {x:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn rows_stand_block_by_block_inside_their_group() {
         let rows = 19;
         let x: Vec<f32> = (0..rows * 96)
@@ -166,7 +186,6 @@ mod tests {
             for block in 0..3 {
                 let slot = block * group.rows + row % GROUP;
                 assert_eq!(alone.quants[block], group.quants[slot]);
-                assert_eq!(alone.pairs[block], group.pairs[slot]);
                 assert_eq!(alone.scales[block], group.scales[slot]);
                 assert_eq!(alone.corrections[block], group.corrections[slot]);
             }

@@ -14,8 +14,10 @@ use crate::matrix::{f32 as float, q8_0};
 const F32_ROWS: usize = 3;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
 const F32_INPUTS: usize = 64;
-/// 4 rows × 2 registers of 8 outputs, beside 4 of weights.
+/// 4 rows × 2 registers of 8 outputs, beside 2 of weights.
 const Q8_0_ROWS: usize = 4;
+/// How many blocks ahead memory is asked for a block of 8-bit weights: 4 KiB.
+const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -86,16 +88,15 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
     let sums = &mut sums[..x.rows];
     sums.fill([0.0; q8_0::WIDTH]);
     for block in 0..tile.quants.len() {
-        let slots = block * x.rows;
-        let mut row = 0;
-        for rows in sums.chunks_mut(Q8_0_ROWS) {
-            match rows.len() {
-                1 => q8_0_rows::<1>(tile, block, x, slots + row, rows),
-                2 => q8_0_rows::<2>(tile, block, x, slots + row, rows),
-                3 => q8_0_rows::<3>(tile, block, x, slots + row, rows),
-                _ => q8_0_rows::<Q8_0_ROWS>(tile, block, x, slots + row, rows),
+        prefetch(&tile.quants[block]);
+        for (part, sums) in sums.chunks_mut(Q8_0_ROWS).enumerate() {
+            let slot = block * x.rows + part * Q8_0_ROWS;
+            match sums.len() {
+                1 => q8_0_rows::<1>(tile, block, x, slot, sums),
+                2 => q8_0_rows::<2>(tile, block, x, slot, sums),
+                3 => q8_0_rows::<3>(tile, block, x, slot, sums),
+                _ => q8_0_rows::<Q8_0_ROWS>(tile, block, x, slot, sums),
             }
-            row += Q8_0_ROWS;
         }
     }
 }
@@ -111,29 +112,36 @@ fn q8_0_rows<const ROWS: usize>(
     sums: &mut [[f32; q8_0::WIDTH]],
 ) {
     let quants = &tile.quants[block];
-    let pairs: &[[i16; 32]; ROWS] = x.pairs[slot..].first_chunk().expect("a slot per row");
+    let x_quants: &[[i8; 32]; ROWS] = x.quants[slot..].first_chunk().expect("a slot per row");
     let x_scales: &[f32; ROWS] = x.scales[slot..].first_chunk().expect("a slot per row");
     let corrections: &[i32; ROWS] = x.corrections[slot..].first_chunk().expect("a slot per row");
     let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
-    let even = _mm256_set1_epi16(0xff);
-    // SAFETY: a group of four inputs is 64 bytes of weights (two halves of 32) and 4 of the 32 numbers in
-    // `pairs`; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
+    let ones = _mm256_set1_epi16(1);
+    // SAFETY: a group of four inputs is 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a
+    // row; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
     unsafe {
         let mut whole: [[__m256i; 2]; ROWS] =
             std::array::from_fn(|row| [_mm256_set1_epi32(corrections[row]); 2]);
         for group in 0..8 {
             let low = _mm256_load_si256(quants.0[group].as_ptr().cast());
             let high = _mm256_load_si256(quants.0[group].as_ptr().add(8).cast());
-            let evens = [_mm256_and_si256(low, even), _mm256_and_si256(high, even)];
-            let odds = [_mm256_srli_epi16::<8>(low), _mm256_srli_epi16::<8>(high)];
-            for (row, whole) in whole.iter_mut().enumerate() {
-                let pair = pairs[row].as_ptr().add(4 * group).cast::<i32>();
-                let x = _mm256_set1_epi32(pair.read_unaligned());
-                whole[0] = _mm256_add_epi32(whole[0], _mm256_madd_epi16(evens[0], x));
-                whole[1] = _mm256_add_epi32(whole[1], _mm256_madd_epi16(evens[1], x));
-                let x = _mm256_set1_epi32(pair.add(1).read_unaligned());
-                whole[0] = _mm256_add_epi32(whole[0], _mm256_madd_epi16(odds[0], x));
-                whole[1] = _mm256_add_epi32(whole[1], _mm256_madd_epi16(odds[1], x));
+            for (row, [whole_low, whole_high]) in whole.iter_mut().enumerate() {
+                let x = _mm256_set1_epi32(
+                    x_quants[row]
+                        .as_ptr()
+                        .add(4 * group)
+                        .cast::<i32>()
+                        .read_unaligned(),
+                );
+                // No pair saturates: see `activation`.
+                *whole_low = _mm256_add_epi32(
+                    *whole_low,
+                    _mm256_madd_epi16(_mm256_maddubs_epi16(low, x), ones),
+                );
+                *whole_high = _mm256_add_epi32(
+                    *whole_high,
+                    _mm256_madd_epi16(_mm256_maddubs_epi16(high, x), ones),
+                );
             }
         }
         let scales = tile.scales[block].0.as_ptr();
@@ -153,5 +161,17 @@ fn q8_0_rows<const ROWS: usize>(
                 );
             }
         }
+    }
+}
+
+/// Asks for the block that comes `PREFETCH` blocks later, in this tile or the next.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn prefetch(block: &q8_0::Quants) {
+    let later = std::ptr::from_ref(block)
+        .wrapping_add(PREFETCH)
+        .cast::<i8>();
+    for line in 0..size_of::<q8_0::Quants>() / 64 {
+        _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
     }
 }

@@ -3,9 +3,8 @@
 //! The arithmetic: a result starts at +0, then for each block in order
 //! `sum = fma(Σ q·x as f32, weight_scale · x_scale, sum)`, the inner sum in exact 32-bit integers.
 //!
-//! Weights are stored as q + 128, four inputs of each of 16 outputs side by side. `vpdpbusd` multiplies them
-//! as they are; AVX2 takes even and odd bytes apart with one operation each, no sign to extend; both put
-//! −128·Σx right at the start of the integer sum.
+//! Weights are stored as q + 128, four inputs of each of 16 outputs side by side: what `vpdpbusd` and
+//! `vpmaddubsw` multiply as it stands. Both put −128·Σx right at the start of the integer sum.
 
 use half::f16;
 
