@@ -1,1 +1,40 @@
-//! Runs the cascade over remote levels behind an OpenAI-compatible API.
+//! The orchestrator: runs a cascade over levels, wherever they are, behind an OpenAI-compatible API.
+//!
+//! In reading order:
+//!
+//! - [`orchestrator`]: what every request shares
+//! - [`generation`], [`readers`](self), [`admission`]: the life of one text, which drafters have read it, and its turn
+//! - [`plan`]: plans as callers name them
+//! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
+//! - [`template`]: from conversations to texts
+//! - [`levels`], [`prober`](self), [`watch`]: finding the levels, and finding them again
+//! - [`http`]: the API
+//! - [`serve`]: start, serve, drain
+//! - [`error`]: failures by what the caller can do about them
+//!
+//! This crate computes no token: it asks levels, and believes the target alone. Prompts and texts are never logged.
+
+pub mod admission;
+mod date;
+pub mod decoder;
+pub mod error;
+pub mod generation;
+pub mod http;
+pub mod levels;
+pub mod orchestrator;
+pub mod plan;
+mod prober;
+mod random;
+mod readers;
+pub mod serve;
+pub mod stop;
+pub mod template;
+pub mod text;
+pub mod watch;
+
+pub use error::Failure;
+pub use generation::{Chunk, Finish, Generation, Reason, Task, Written};
+pub use orchestrator::{Orchestrator, Parts};
+pub use plan::NamedPlan;
+pub use serve::{Connected, ServeOptions, SetupError, serve};
+pub use text::Text;

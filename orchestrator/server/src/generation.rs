@@ -1,0 +1,230 @@
+//! The life of one text: its turn, its rounds, its end.
+//!
+//! A [`Generation`] is polled round by round and does nothing in between; dropping it stops everything that is still
+//! computed for it, at every level.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use csd_cascade::{Request, Session};
+use csd_level::{Context, DraftToken, Sampling, Statistics, Token};
+use csd_telemetry::names;
+use futures_util::{Stream, stream};
+use tracing::{Instrument as _, Span};
+
+use crate::{
+    Failure, NamedPlan, Orchestrator, admission::Place, decoder::Decoder, error::Result, random,
+    readers::Readers, stop::Stops,
+};
+
+/// What is to be written.
+#[derive(Clone, Debug)]
+pub struct Task {
+    /// The text so far.
+    pub prompt: Vec<Token>,
+    /// How tokens are chosen, checked against the vocabulary ([`Sampling::validated`]).
+    pub sampling: Sampling,
+    /// Who drafts.
+    pub plan: NamedPlan,
+    /// Tokens to write, at least 1, unless the text ends before.
+    pub max_tokens: usize,
+    /// Strings that end the text before themselves, none of them empty.
+    pub stop: Vec<String>,
+}
+
+/// A token of the text, with the part of the text that became certain with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Written {
+    /// The token, its author and its reviewers in the cascade's numbering.
+    pub token: DraftToken,
+    /// Its text: not always its own, where a character or a stop string may be unfinished.
+    pub text: String,
+}
+
+/// Why a text ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// By an end token or a stop string.
+    Stop,
+    /// All tokens asked for are written, or the context is full.
+    Length,
+}
+
+impl Reason {
+    /// As the API writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+        }
+    }
+}
+
+/// The end of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finish {
+    /// Why.
+    pub reason: Reason,
+    /// Calls and reviews of all its rounds.
+    pub statistics: Statistics,
+}
+
+/// What one round wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chunk {
+    /// At least one token.
+    pub tokens: Vec<Written>,
+    /// Present in the last chunk, and only there.
+    pub finish: Option<Finish>,
+}
+
+impl Chunk {
+    /// The text of all its tokens.
+    pub fn text(&self) -> String {
+        self.tokens
+            .iter()
+            .map(|token| token.text.as_str())
+            .collect()
+    }
+}
+
+/// A text being written.
+pub struct Generation {
+    orchestrator: Arc<Orchestrator>,
+    place: Place,
+    request: Request,
+    plan: NamedPlan,
+    readers: Readers,
+    decoder: Decoder,
+    stops: Stops,
+    /// Tokens that may still be written.
+    left: usize,
+    statistics: Statistics,
+    rounds: u64,
+    ended: bool,
+    span: Span,
+}
+
+impl Generation {
+    pub(crate) fn new(orchestrator: Arc<Orchestrator>, place: Place, task: Task) -> Self {
+        let cascade = orchestrator.cascade().clone();
+        let left = (task.max_tokens).min(orchestrator.context() - task.prompt.len());
+        // A single token is the target's own; nobody else needs to read the prompt for it.
+        let levels = if left > 1 {
+            task.plan.levels()
+        } else {
+            Vec::new()
+        };
+        let session = Session::new(random::bits(), cascade.levels().len());
+        Self {
+            readers: Readers::new(cascade, levels, |level| orchestrator.is_statistical(level)),
+            decoder: orchestrator.text().decoder(&task.prompt),
+            stops: Stops::new(task.stop),
+            request: Request {
+                context: Context::new(task.prompt),
+                sampling: Arc::new(task.sampling),
+                session: Arc::new(session),
+            },
+            plan: task.plan,
+            orchestrator,
+            place,
+            left,
+            statistics: Statistics::default(),
+            rounds: 0,
+            ended: false,
+            span: Span::current(),
+        }
+    }
+
+    /// Writes on for one round; nothing after the end or a failure.
+    ///
+    /// # Errors
+    /// [`Failure`], mostly the target's. What was written before it is not the whole text.
+    pub async fn next(&mut self) -> Option<Result<Chunk>> {
+        if self.ended {
+            return None;
+        }
+        let span = self.span.clone();
+        let chunk = self.advance().instrument(span).await;
+        self.ended = chunk.as_ref().map_or(true, |chunk| chunk.finish.is_some());
+        Some(chunk)
+    }
+
+    /// The rounds as a stream.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Chunk>> + Send {
+        stream::unfold(self, |mut generation| async move {
+            let chunk = generation.next().await?;
+            Some((chunk, generation))
+        })
+    }
+
+    async fn advance(&mut self) -> Result<Chunk> {
+        self.place.turn().await?;
+        self.readers
+            .refresh(&mut self.request, &mut self.statistics);
+        let span = tracing::info_span!(
+            names::ROUND_SPAN,
+            { names::ROUND } = self.rounds,
+            { names::CONTEXT_TOKENS } = self.request.context.len(),
+            { names::DRAFT_TOKENS } = tracing::field::Empty,
+            { names::ACCEPTED_TOKENS } = tracing::field::Empty,
+        );
+        let round = self
+            .orchestrator
+            .cascade()
+            .round(&self.request, self.plan.plan(), self.left)
+            .instrument(span.clone())
+            .await
+            .map_err(|error| Failure::at_level(&self.orchestrator.names()[0], error))?;
+        span.record(names::DRAFT_TOKENS, round.drafted);
+        let by_drafters = round.tokens.iter().filter(|token| token.author > 0);
+        span.record(names::ACCEPTED_TOKENS, by_drafters.count());
+        self.rounds += 1;
+        self.statistics.merge(&round.statistics, |level| level);
+        Ok(self.write(round.tokens.into()))
+    }
+
+    /// Takes a round's tokens up to the first that ends the text.
+    fn write(&mut self, mut tokens: VecDeque<DraftToken>) -> Chunk {
+        let mut chunk = Chunk {
+            tokens: Vec::with_capacity(tokens.len()),
+            finish: None,
+        };
+        let mut reason = None;
+        while let (None, Some(token)) = (reason, tokens.pop_front()) {
+            self.left -= 1;
+            self.request.context.extend([token.id]);
+            let (text, end) = self.read(token.id);
+            chunk.tokens.push(Written { token, text });
+            reason = end;
+        }
+        chunk.finish = reason.map(|reason| Finish {
+            reason,
+            statistics: std::mem::take(&mut self.statistics),
+        });
+        chunk
+    }
+
+    /// The text that becomes certain with a token, and whether the text ends there.
+    fn read(&mut self, token: Token) -> (String, Option<Reason>) {
+        let ends = self.request.sampling.is_end(token);
+        let last = ends || self.left == 0;
+        let mut piece = if ends {
+            String::new()
+        } else {
+            self.decoder.push(token)
+        };
+        if last {
+            piece.push_str(&self.decoder.finish());
+        }
+        let mut passed = self.stops.push(piece);
+        if passed.stopped {
+            return (passed.text, Some(Reason::Stop));
+        }
+        if !last {
+            return (passed.text, None);
+        }
+        passed.text.push_str(&self.stops.finish());
+        let reason = if ends { Reason::Stop } else { Reason::Length };
+        (passed.text, Some(reason))
+    }
+}

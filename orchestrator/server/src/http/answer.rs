@@ -1,0 +1,118 @@
+//! All texts of a request, at once.
+
+use axum::{
+    Json,
+    response::{IntoResponse as _, Response},
+};
+use csd_level::{Statistics, Token};
+use csd_telemetry::names;
+use futures_util::future::try_join_all;
+use serde_json::{Value, json};
+use tracing::Span;
+
+use super::{
+    job::{Form, Job},
+    plan,
+};
+use crate::{
+    Failure,
+    error::Result,
+    generation::{Chunk, Finish, Generation},
+};
+
+/// What has been written of one text.
+#[derive(Default)]
+pub(super) struct Answer {
+    text: String,
+    tokens: Vec<Token>,
+    authors: Vec<u8>,
+    finish: Option<Finish>,
+}
+
+impl Answer {
+    pub(super) fn add(&mut self, chunk: &Chunk) {
+        for written in &chunk.tokens {
+            self.text.push_str(&written.text);
+            self.tokens.push(written.token.id);
+            self.authors.push(written.token.author);
+        }
+        self.finish.clone_from(&chunk.finish);
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.finish.is_some()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tokens.is_empty()
+    }
+
+    fn reason(&self) -> Option<&'static str> {
+        self.finish.as_ref().map(|finish| finish.reason.as_str())
+    }
+}
+
+/// Calls, reviews and authors of all texts; the authors in the order of the texts.
+pub(super) fn report(job: &Job, answers: &[Answer]) -> Value {
+    let mut statistics = Statistics::default();
+    for finish in answers.iter().filter_map(|answer| answer.finish.as_ref()) {
+        statistics.merge(&finish.statistics, |level| level);
+    }
+    let authors = answers.iter().flat_map(|answer| answer.authors.clone());
+    plan::report(
+        &job.orchestrator,
+        job.options.plan(),
+        &statistics,
+        authors.collect(),
+    )
+}
+
+/// Tokens of all texts.
+pub(super) fn count(answers: &[Answer]) -> usize {
+    answers.iter().map(|answer| answer.tokens.len()).sum()
+}
+
+/// Notes in the request's span what came out.
+pub(super) fn trace(span: &Span, answers: &[Answer]) {
+    let reasons: Vec<&str> = answers.iter().filter_map(Answer::reason).collect();
+    span.record(names::GEN_AI_OUTPUT_TOKENS, count(answers));
+    span.record(names::GEN_AI_RESPONSE_FINISH_REASONS, reasons.join(","));
+}
+
+pub(super) async fn respond(job: Job, generations: Vec<Generation>) -> Result<Response> {
+    let answers = try_join_all(generations.into_iter().map(collect)).await?;
+    trace(&Span::current(), &answers);
+    let choice = |(index, answer): (usize, &Answer)| {
+        let mut choice = json!({
+            "index": index,
+            "logprobs": null,
+            "finish_reason": answer.reason(),
+        });
+        match job.form {
+            Form::Completion => choice["text"] = json!(answer.text),
+            Form::Chat => {
+                choice["message"] = json!({"role": "assistant", "content": answer.text});
+            }
+        }
+        if job.options.token_ids {
+            choice["token_ids"] = json!(answer.tokens);
+        }
+        choice
+    };
+    let mut body = job.head();
+    body["choices"] = answers.iter().enumerate().map(choice).collect();
+    body["usage"] = job.usage(count(&answers));
+    body["cascade"] = report(&job, &answers);
+    Ok(Json(body).into_response())
+}
+
+async fn collect(mut generation: Generation) -> Result<Answer> {
+    let mut answer = Answer::default();
+    while let Some(chunk) = generation.next().await {
+        answer.add(&chunk?);
+    }
+    if !answer.is_finished() {
+        return Err(Failure::Internal("a text has no end".into()));
+    }
+    Ok(answer)
+}

@@ -1,0 +1,85 @@
+//! `POST /v1/completions`
+
+use std::sync::Arc;
+
+use axum::{
+    body::Bytes,
+    extract::{State, rejection::BytesRejection},
+    http::HeaderMap,
+    response::Response,
+};
+use csd_level::Token;
+use serde_json::{Value, json};
+
+use super::{
+    fields::{Fields, named},
+    job::{Form, Job, Options},
+};
+use crate::{Failure, Orchestrator, error::Result};
+
+/// Tokens of an answer when the request does not say.
+const MAX_TOKENS: usize = 16;
+
+pub(super) async fn create(
+    State(orchestrator): State<Arc<Orchestrator>>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response> {
+    let mut fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
+    let prompt = fields.take("prompt");
+    let max_tokens = fields.count("max_tokens", 1, u64::from(u32::MAX))?;
+    fields.only("echo", &json!(false))?;
+    fields.only("best_of", &json!(1))?;
+    let options = Options::parse(fields, max_tokens.or(Some(MAX_TOKENS)), &orchestrator)?;
+    let prompts = prompts(prompt, &orchestrator).await?;
+    Job::new(orchestrator, Form::Completion, prompts, options)
+        .run()
+        .await
+}
+
+/// A text, a list of texts, token ids, or a list of token ids.
+async fn prompts(value: Option<Value>, orchestrator: &Orchestrator) -> Result<Vec<Vec<Token>>> {
+    let invalid = |reason: &str| Failure::invalid("prompt", reason);
+    let entries = match value {
+        None => return Err(invalid("is missing")),
+        Some(Value::String(text)) => return Ok(vec![orchestrator.encode(text).await?]),
+        Some(Value::Array(entries)) => entries,
+        Some(other) => {
+            let got = named(&other);
+            return Err(invalid(&format!(
+                "must be a string, an array of strings, an array of token ids, or an array of those, got {got}"
+            )));
+        }
+    };
+    if matches!(entries.first(), None | Some(Value::Number(_))) {
+        return Ok(vec![ids(&entries)?]);
+    }
+    let mut prompts = Vec::with_capacity(entries.len());
+    for entry in entries {
+        prompts.push(match entry {
+            Value::String(text) => orchestrator.encode(text).await?,
+            Value::Array(entries) => ids(&entries)?,
+            other => {
+                let got = named(&other);
+                return Err(invalid(&format!(
+                    "strings and token ids stand alone, got {got}"
+                )));
+            }
+        });
+    }
+    Ok(prompts)
+}
+
+fn ids(entries: &[Value]) -> Result<Vec<Token>> {
+    let id = |value: &Value| {
+        let id = value.as_u64().and_then(|id| Token::try_from(id).ok());
+        id.ok_or_else(|| {
+            let got = match value {
+                Value::Number(number) => number.to_string(),
+                other => named(other).to_owned(),
+            };
+            Failure::invalid("prompt", format!("token ids are whole numbers, got {got}"))
+        })
+    };
+    entries.iter().map(id).collect()
+}

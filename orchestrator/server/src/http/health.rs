@@ -1,0 +1,42 @@
+//! `GET /health`: 200 while texts can be written, 503 while the target is down. Drafters are reported and excused.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
+use serde_json::{Value, json};
+
+use crate::Orchestrator;
+
+pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Response {
+    let gates = orchestrator.cascade().gates();
+    let level = |(index, name): (usize, &String)| {
+        let up = gates[index].is_open();
+        let mut level = json!({"name": name, "status": if up { "up" } else { "down" }});
+        if up {
+            level["model"] = json!(orchestrator.cascade().levels()[index].description().model);
+        } else {
+            level["reason"] = json!(orchestrator.watch().trouble(index));
+        }
+        level
+    };
+    let levels: Vec<Value> = orchestrator.names().iter().enumerate().map(level).collect();
+    let all = gates.iter().all(|gate| gate.is_open());
+    let (code, status) = match (gates[0].is_open(), all) {
+        (true, true) => (StatusCode::OK, "ok"),
+        (true, false) => (StatusCode::OK, "degraded"),
+        (false, _) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+    };
+    let body = json!({
+        "status": status,
+        "model": orchestrator.model(),
+        "levels": levels,
+        "running": orchestrator.admission().running(),
+        "waiting": orchestrator.admission().waiting(),
+    });
+    (code, Json(body)).into_response()
+}

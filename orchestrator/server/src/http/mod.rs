@@ -1,0 +1,76 @@
+//! The OpenAI-compatible API.
+//!
+//! - [`fields`]: a request's body, taken apart field by field, so that every error can name one
+//! - [`sampling`], [`plan`]: the fields that say how tokens are chosen, and who drafts
+//! - [`job`]: what a request comes to, whichever route it took
+//! - [`answer`], [`stream`]: its texts at once, or as they are written
+//! - [`completions`], [`chat`], [`models`], [`health`]: the routes
+//! - [`failure`]: failures to statuses and bodies, in one table
+
+mod answer;
+mod chat;
+mod completions;
+mod failure;
+mod fields;
+mod health;
+mod job;
+mod models;
+mod plan;
+mod sampling;
+mod stream;
+mod trace;
+
+use std::{any::Any, sync::Arc};
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{HeaderName, Method, Uri},
+    middleware,
+    response::{IntoResponse as _, Response},
+    routing::{get, post},
+};
+use tower_http::{
+    catch_panic::CatchPanicLayer,
+    request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
+};
+
+use crate::{Failure, Orchestrator};
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// All routes over one orchestrator.
+pub fn app(orchestrator: Arc<Orchestrator>) -> Router {
+    let limit = orchestrator.body_bytes();
+    Router::new()
+        .route("/v1/completions", post(completions::create))
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{id}", get(models::retrieve))
+        .route("/health", get(health::report))
+        .fallback(unknown_path)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(orchestrator)
+        .layer(DefaultBodyLimit::max(limit))
+        .layer(middleware::from_fn(trace::request))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
+}
+
+async fn unknown_path(uri: Uri) -> Failure {
+    Failure::UnknownPath(uri.path().to_owned())
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Failure {
+    Failure::Method {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+    }
+}
+
+/// A bug, but one request's: the process lives on, and the caller learns no more than that.
+fn panicked(_: Box<dyn Any + Send>) -> Response {
+    tracing::error!("a request panicked; this is a bug");
+    Failure::Internal("a bug; the server's log says more".into()).into_response()
+}

@@ -1,0 +1,182 @@
+//! The life of the orchestrator: connect, serve, drain.
+
+use std::{sync::Arc, time::Duration};
+
+use csd_config::Cascade as Config;
+use csd_level::{Kind, Level};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+
+use crate::{
+    Orchestrator, Parts, http,
+    levels::{self, Patience, Place},
+    prober,
+    template::Template,
+    text::{Text, TextError},
+};
+
+/// Why the orchestrator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The cascade file does not say where a level is.
+    #[error(
+        "level {level:?} has no address; give it one in the cascade file, or start all levels with `csd up`"
+    )]
+    NoAddress {
+        /// The level.
+        level: String,
+    },
+    /// What it says is no address.
+    #[error("level {level:?}: {error}")]
+    Address {
+        /// The level.
+        level: String,
+        /// What is wrong.
+        error: csd_level::Error,
+    },
+    /// Nobody, or nobody useful, is where the target should be.
+    #[error("level {level:?} at {address} is needed and does not answer: {error}")]
+    TargetMissing {
+        /// The level.
+        level: String,
+        /// Where it was looked for.
+        address: String,
+        /// What happened.
+        error: csd_level::Error,
+    },
+    /// Another kind of level is there.
+    #[error(
+        "level {level:?} at {address} is {found:?}, which is not what the cascade file says; check the addresses"
+    )]
+    Kind {
+        /// The level.
+        level: String,
+        /// Where.
+        address: String,
+        /// What is there.
+        found: Kind,
+    },
+    /// The levels cannot work together.
+    #[error(transparent)]
+    Mismatch(#[from] csd_cascade::Mismatch),
+    /// The plan does not fit the levels.
+    #[error("the plan of the cascade file: {0}")]
+    Plan(csd_level::Error),
+    /// There is no tokenizer.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The listener failed.
+    #[error("cannot serve: {0}")]
+    Serve(#[from] std::io::Error),
+}
+
+/// How to serve.
+#[derive(Clone, Copy, Debug)]
+pub struct ServeOptions {
+    /// How long to wait for workers at start.
+    pub patience: Patience,
+    /// How long texts in progress may go on after the shutdown was asked for.
+    pub drain: Duration,
+}
+
+impl Default for ServeOptions {
+    /// Five seconds to drain.
+    fn default() -> Self {
+        Self {
+            patience: Patience::default(),
+            drain: Duration::from_secs(5),
+        }
+    }
+}
+
+/// An orchestrator whose target has answered, and the watch over its levels, which ends with it.
+pub struct Connected {
+    orchestrator: Arc<Orchestrator>,
+    _probers: JoinSet<()>,
+}
+
+impl Connected {
+    /// Connects to the levels of a cascade file, each at its address.
+    ///
+    /// # Errors
+    /// [`SetupError`].
+    pub async fn new(config: &Config, patience: Patience) -> Result<Self, SetupError> {
+        let folder = Text::folder(config)?;
+        let text = Text::load(&folder)?;
+        let template = Template::load(&folder)
+            .inspect_err(|error| tracing::info!(%error, "no chat for this model"))
+            .ok();
+        let places = levels::find(&config.levels, patience).await?;
+        let named = |place: &Arc<Place>| (place.name().to_owned(), place.clone() as Arc<dyn Level>);
+        let orchestrator = Arc::new(Orchestrator::new(Parts {
+            model: config.name.clone(),
+            levels: places.iter().map(named).collect(),
+            text,
+            template,
+            plan: config.plan.clone(),
+            limits: config.limits,
+        })?);
+        for (index, place) in places.iter().enumerate() {
+            if place.is_vacant() {
+                orchestrator.cascade().gates()[index].close();
+                let trouble = format!("nobody has answered at {} yet", place.address());
+                orchestrator.watch().note(index, Some(trouble));
+            }
+        }
+        Ok(Self {
+            _probers: prober::watch(&orchestrator, places),
+            orchestrator,
+        })
+    }
+
+    /// The orchestrator.
+    pub fn orchestrator(&self) -> &Arc<Orchestrator> {
+        &self.orchestrator
+    }
+
+    /// Answers HTTP requests until `shutdown`, then lets texts in progress finish within `drain`.
+    ///
+    /// # Errors
+    /// [`SetupError::Serve`] when the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        drain: Duration,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> Result<(), SetupError> {
+        let (asked, was_asked) = oneshot::channel();
+        let shutdown = async move {
+            shutdown.await;
+            let _ = asked.send(()); // nobody listens when serving has failed already
+        };
+        let app = http::app(self.orchestrator.clone());
+        let server = axum::serve(listener, app).with_graceful_shutdown(shutdown);
+        let drained = async move {
+            if was_asked.await.is_ok() {
+                tokio::time::sleep(drain).await;
+            } else {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            served = async { server.await } => Ok(served?),
+            () = drained => {
+                tracing::warn!("texts in progress were cut off at the end of the drain time");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Connects to the levels of a cascade file and serves the API until `shutdown`.
+///
+/// # Errors
+/// [`SetupError`].
+pub async fn serve(
+    config: &Config,
+    listener: TcpListener,
+    options: ServeOptions,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), SetupError> {
+    let connected = Connected::new(config, options.patience).await?;
+    connected.serve(listener, options.drain, shutdown).await
+}
