@@ -17,51 +17,54 @@ use crate::matrix::BLOCK;
 /// Rows that a product takes together: it reads the weights once for all of them.
 pub(crate) const GROUP: usize = 16;
 
+/// 32 quantised numbers of one row.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Block {
+    pub(crate) quants: [i8; BLOCK],
+    pub(crate) scale: f32,
+    /// −128 · Σq, which cancels the weights' offset.
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        expect(
+            dead_code,
+            reason = "the portable code takes the offset off each weight"
+        )
+    )]
+    pub(crate) correction: i32,
+}
+
 /// Quantised rows, in groups of up to sixteen; inside a group block by block, and in a block row by row,
 /// which is the order in which a product of a tile walks them. Kept between calls, so that none allocates.
 #[derive(Debug, Default)]
 pub(crate) struct Quantised {
     rows: usize,
-    blocks: usize,
-    /// The 32 numbers of a block, as bytes in order.
-    quants: Vec<[i8; BLOCK]>,
-    scales: Vec<f32>,
-    /// −128 · Σq, which cancels the weights' offset.
-    corrections: Vec<i32>,
+    row_blocks: usize,
+    blocks: Vec<Block>,
 }
 
 /// Up to [`GROUP`] rows of [`Quantised`]; block b of row r stands at `b * rows + r`.
 #[derive(Clone, Copy)]
 pub(crate) struct Group<'a> {
     pub(crate) rows: usize,
-    #[cfg_attr(
-        not(target_arch = "x86_64"),
-        expect(dead_code, reason = "the reference needs no correction")
-    )]
-    pub(crate) corrections: &'a [i32],
-    pub(crate) quants: &'a [[i8; BLOCK]],
-    pub(crate) scales: &'a [f32],
+    pub(crate) blocks: &'a [Block],
 }
 
 impl Quantised {
     /// Replaces the content by `rows` rows of `x`, each a multiple of 32 long.
     pub(crate) fn fill(&mut self, isa: Isa, x: &[f32], rows: usize) {
         let inputs = x.len() / rows;
-        (self.rows, self.blocks) = (rows, inputs / BLOCK);
-        let count = rows * self.blocks;
-        self.quants.resize(count, [0; BLOCK]);
-        self.scales.resize(count, 0.0);
-        self.corrections.resize(count, 0);
+        (self.rows, self.row_blocks) = (rows, inputs / BLOCK);
+        let empty = Block {
+            quants: [0; BLOCK],
+            scale: 0.0,
+            correction: 0,
+        };
+        self.blocks.resize(rows * self.row_blocks, empty);
         for (row, x) in x.chunks_exact(inputs).enumerate() {
             let range = self.range(row / GROUP);
-            let slots = Slots {
-                first: row % GROUP,
-                step: range.len() / self.blocks,
-                quants: &mut self.quants[range.clone()],
-                scales: &mut self.scales[range.clone()],
-                corrections: &mut self.corrections[range],
-            };
-            quantise(isa, x, slots);
+            let step = range.len() / self.row_blocks;
+            quantise(isa, x, &mut self.blocks[range][row % GROUP..], step);
         }
     }
 
@@ -69,32 +72,21 @@ impl Quantised {
     pub(crate) fn group(&self, group: usize) -> Group<'_> {
         let range = self.range(group);
         Group {
-            rows: range.len() / self.blocks,
-            quants: &self.quants[range.clone()],
-            scales: &self.scales[range.clone()],
-            corrections: &self.corrections[range],
+            rows: range.len() / self.row_blocks,
+            blocks: &self.blocks[range],
         }
     }
 
     fn range(&self, group: usize) -> std::ops::Range<usize> {
         let first = group * GROUP;
-        first * self.blocks..self.rows.min(first + GROUP) * self.blocks
+        first * self.row_blocks..self.rows.min(first + GROUP) * self.row_blocks
     }
 }
 
-/// Where one row's blocks go: every `step`-th place from `first`.
-struct Slots<'a> {
-    first: usize,
-    step: usize,
-    quants: &'a mut [[i8; BLOCK]],
-    scales: &'a mut [f32],
-    corrections: &'a mut [i32],
-}
-
 per_isa! {
-    fn quantise(x: &[f32], slots: Slots<'_>) {
-        for (block, x) in x.as_chunks::<BLOCK>().0.iter().enumerate() {
-            let slot = block * slots.step + slots.first;
+    /// Writes the blocks of one row to every `step`-th place.
+    fn quantise(x: &[f32], places: &mut [Block], step: usize) {
+        for (x, place) in x.as_chunks::<BLOCK>().0.iter().zip(places.iter_mut().step_by(step)) {
             // Sums of magnitudes compared as integers: exact, in any order, and a NaN is the largest.
             let pairs = x.as_chunks::<2>().0.iter().map(|[x, y]| (x.abs() + y.abs()).to_bits() as i32);
             let largest = f32::from_bits(pairs.fold(0, i32::max) as u32);
@@ -106,10 +98,10 @@ per_isa! {
                 (f32::NAN, 0.0)
             };
             // Adding ROUND leaves the rounded number in the low bits; NaN times zero is cut to 8 bits.
-            let quants = x.map(|x| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32) as i8);
-            slots.quants[slot] = quants;
-            slots.scales[slot] = scale;
-            slots.corrections[slot] = -128 * quants.iter().map(|&quant| i32::from(quant)).sum::<i32>();
+            let whole = |x: f32| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+            let quants = x.map(|x| whole(x) as i8);
+            let sum: i32 = quants.iter().map(|&quant| i32::from(quant)).sum();
+            *place = Block { quants, scale, correction: -128 * sum };
         }
     }
 }
@@ -131,18 +123,22 @@ mod tests {
         let quantised = filled(Isa::Portable, &x, 1);
         let group = quantised.group(0);
         let largest = 20.0f32 / 7.0 + 19.0 / 7.0;
-        assert_eq!(group.scales, [largest / 127.0, 0.0]);
-        for (x, quant) in x[..32].iter().zip(group.quants[0]) {
+        assert_eq!(
+            (group.blocks[0].scale, group.blocks[1].scale),
+            (largest / 127.0, 0.0)
+        );
+        for (x, quant) in x[..32].iter().zip(group.blocks[0].quants) {
             assert_eq!(f32::from(quant), (x * (127.0 / largest)).round_ties_even());
         }
         assert_eq!(
-            group.corrections[0],
-            -128 * group.quants[0]
+            group.blocks[0].correction,
+            -128 * group.blocks[0]
+                .quants
                 .iter()
                 .map(|&quant| i32::from(quant))
                 .sum::<i32>()
         );
-        assert_eq!(group.quants[1], [0; 32]);
+        assert_eq!(group.blocks[1].quants, [0; 32]);
     }
 
     #[test]
@@ -164,7 +160,7 @@ mod tests {
                 );
             }
             let quantised = filled(Isa::detect(), &x, 1);
-            for pair in quantised.group(0).quants[0].chunks(2) {
+            for pair in quantised.group(0).blocks[0].quants.chunks(2) {
                 assert!(
                     i32::from(pair[0]).abs() + i32::from(pair[1]).abs() <= 128,
                     "{pair:?} of {x:?}"
@@ -185,9 +181,10 @@ mod tests {
             let (alone, group) = (alone.group(0), together.group(row / GROUP));
             for block in 0..3 {
                 let slot = block * group.rows + row % GROUP;
-                assert_eq!(alone.quants[block], group.quants[slot]);
-                assert_eq!(alone.scales[block], group.scales[slot]);
-                assert_eq!(alone.corrections[block], group.corrections[slot]);
+                let (left, right) = (alone.blocks[block], group.blocks[slot]);
+                assert_eq!(left.quants, right.quants);
+                assert_eq!(left.scale.to_bits(), right.scale.to_bits());
+                assert_eq!(left.correction, right.correction);
             }
         }
     }
@@ -197,7 +194,11 @@ mod tests {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             let mut x = [1.0; 32];
             x[7] = bad;
-            assert!(filled(Isa::detect(), &x, 1).group(0).scales[0].is_nan());
+            assert!(
+                filled(Isa::detect(), &x, 1).group(0).blocks[0]
+                    .scale
+                    .is_nan()
+            );
         }
     }
 }

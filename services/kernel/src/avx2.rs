@@ -7,8 +7,8 @@
 
 use std::arch::x86_64::*;
 
-use crate::activation::{GROUP, Group};
-use crate::matrix::{f32 as float, q8_0};
+use crate::activation::{Block, GROUP, Group};
+use crate::matrix::{BLOCK, f32 as float, q8_0};
 
 /// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs.
 const F32_ROWS: usize = 3;
@@ -69,14 +69,14 @@ fn f32_rows<const ROWS: usize>(
                 std::array::from_fn(|part| _mm256_load_ps(lane.0.as_ptr().add(8 * part)));
             for (row, sum) in sum.iter_mut().enumerate() {
                 let x = _mm256_broadcast_ss(&*x.as_ptr().add(row * stride + input));
-                for (sum, weight) in sum.iter_mut().zip(weights) {
-                    *sum = _mm256_fmadd_ps(weight, x, *sum);
+                for (sum, weight) in sum.iter_mut().zip(&weights) {
+                    *sum = _mm256_fmadd_ps(*weight, x, *sum);
                 }
             }
         }
-        for (row, sum) in sum.into_iter().enumerate() {
-            for (part, sum) in sum.into_iter().enumerate() {
-                _mm256_storeu_ps(sums[row].as_mut_ptr().add(8 * part), sum);
+        for (row, sum) in sum.iter().enumerate() {
+            for (part, sum) in sum.iter().enumerate() {
+                _mm256_storeu_ps(sums[row].as_mut_ptr().add(8 * part), *sum);
             }
         }
     }
@@ -87,49 +87,56 @@ fn f32_rows<const ROWS: usize>(
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
     let sums = &mut sums[..x.rows];
     sums.fill([0.0; q8_0::WIDTH]);
-    for block in 0..tile.quants.len() {
-        prefetch(&tile.quants[block]);
-        for (part, sums) in sums.chunks_mut(Q8_0_ROWS).enumerate() {
-            let slot = block * x.rows + part * Q8_0_ROWS;
-            match sums.len() {
-                1 => q8_0_rows::<1>(tile, block, x, slot, sums),
-                2 => q8_0_rows::<2>(tile, block, x, slot, sums),
-                3 => q8_0_rows::<3>(tile, block, x, slot, sums),
-                _ => q8_0_rows::<Q8_0_ROWS>(tile, block, x, slot, sums),
+    // A number that the compiler does not know keeps the loop over a block's inputs a loop: unrolled, it is
+    // reordered until the weights no longer fit the registers.
+    let fours = std::hint::black_box(BLOCK / 4);
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        prefetch(quants);
+        for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
+            match x.len() {
+                1 => q8_0_rows::<1>(quants, scales, fours, x, sums),
+                2 => q8_0_rows::<2>(quants, scales, fours, x, sums),
+                3 => q8_0_rows::<3>(quants, scales, fours, x, sums),
+                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, fours, x, sums),
             }
         }
     }
 }
 
-/// Adds one block to `ROWS` rows of sums; the rows' quantised blocks stand at `slot..slot + ROWS`.
+/// Adds one block (`fours` times four inputs) to `ROWS` rows of sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q8_0_rows<const ROWS: usize>(
-    tile: q8_0::Tile<'_>,
-    block: usize,
-    x: Group<'_>,
-    slot: usize,
+    quants: &q8_0::Quants,
+    scales: &q8_0::Scales,
+    fours: usize,
+    x: &[Block],
     sums: &mut [[f32; q8_0::WIDTH]],
 ) {
-    let quants = &tile.quants[block];
-    let x_quants: &[[i8; 32]; ROWS] = x.quants[slot..].first_chunk().expect("a slot per row");
-    let x_scales: &[f32; ROWS] = x.scales[slot..].first_chunk().expect("a slot per row");
-    let corrections: &[i32; ROWS] = x.corrections[slot..].first_chunk().expect("a slot per row");
+    let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
     let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: a group of four inputs is 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a
-    // row; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
+    // SAFETY: four inputs are 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a row, and
+    // `fours` is at most 8 by the caller; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
     unsafe {
         let mut whole: [[__m256i; 2]; ROWS] =
-            std::array::from_fn(|row| [_mm256_set1_epi32(corrections[row]); 2]);
-        for group in 0..8 {
-            let low = _mm256_load_si256(quants.0[group].as_ptr().cast());
-            let high = _mm256_load_si256(quants.0[group].as_ptr().add(8).cast());
-            for (row, [whole_low, whole_high]) in whole.iter_mut().enumerate() {
+            std::array::from_fn(|row| [_mm256_set1_epi32(x[row].correction); 2]);
+        for four in 0..fours {
+            let weights = quants.0.as_ptr().add(four).cast::<__m256i>();
+            let (low, high) = (
+                _mm256_load_si256(weights),
+                _mm256_load_si256(weights.add(1)),
+            );
+            for ([whole_low, whole_high], x) in whole.iter_mut().zip(x) {
                 let x = _mm256_set1_epi32(
-                    x_quants[row]
+                    x.quants
                         .as_ptr()
-                        .add(4 * group)
+                        .add(4 * four)
                         .cast::<i32>()
                         .read_unaligned(),
                 );
@@ -144,21 +151,18 @@ fn q8_0_rows<const ROWS: usize>(
                 );
             }
         }
-        let scales = tile.scales[block].0.as_ptr();
+        let scales = scales.0.as_ptr().cast::<__m128i>();
         let scales = [
-            _mm_load_si128(scales.cast()),
-            _mm_load_si128(scales.add(8).cast()),
-        ]
-        .map(|half| _mm256_cvtph_ps(half));
-        for (row, whole) in whole.into_iter().enumerate() {
-            let x_scale = _mm256_set1_ps(x_scales[row]);
-            for (half, whole) in whole.into_iter().enumerate() {
-                let place = sums[row].as_mut_ptr().add(8 * half);
-                let scale = _mm256_mul_ps(scales[half], x_scale);
-                _mm256_storeu_ps(
-                    place,
-                    _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, _mm256_loadu_ps(place)),
-                );
+            _mm256_cvtph_ps(_mm_load_si128(scales)),
+            _mm256_cvtph_ps(_mm_load_si128(scales.add(1))),
+        ];
+        for ((whole, x), sums) in whole.iter().zip(x).zip(sums) {
+            let x_scale = _mm256_set1_ps(x.scale);
+            for (half, (whole, scale)) in whole.iter().zip(&scales).enumerate() {
+                let place = sums.as_mut_ptr().add(8 * half);
+                let scale = _mm256_mul_ps(*scale, x_scale);
+                let whole = _mm256_cvtepi32_ps(*whole);
+                _mm256_storeu_ps(place, _mm256_fmadd_ps(whole, scale, _mm256_loadu_ps(place)));
             }
         }
     }

@@ -7,15 +7,17 @@
 
 use std::arch::x86_64::*;
 
-use crate::activation::{GROUP, Group};
-use crate::matrix::{f32 as float, q8_0};
+use crate::activation::{Block, GROUP, Group};
+use crate::matrix::{BLOCK, f32 as float, q8_0};
 
 /// Rows that keep their sums in registers together: 8 rows × 2 registers of 16 outputs.
 const F32_ROWS: usize = 8;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
 const F32_INPUTS: usize = 64;
-/// Blocks walked for all rows before the next: 16 blocks are 8 KiB.
+/// Rows that use a block's weights while they are in registers.
 const Q8_0_ROWS: usize = 8;
+/// How many blocks ahead memory is asked for a block of 8-bit weights: 4 KiB.
+const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -65,14 +67,14 @@ fn f32_rows<const ROWS: usize>(
                 std::array::from_fn(|part| _mm512_load_ps(lane.0.as_ptr().add(16 * part)));
             for (row, sum) in sum.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*x.as_ptr().add(row * stride + input));
-                for (sum, weight) in sum.iter_mut().zip(weights) {
-                    *sum = _mm512_fmadd_ps(weight, x, *sum);
+                for (sum, weight) in sum.iter_mut().zip(&weights) {
+                    *sum = _mm512_fmadd_ps(*weight, x, *sum);
                 }
             }
         }
-        for (row, sum) in sum.into_iter().enumerate() {
-            for (part, sum) in sum.into_iter().enumerate() {
-                _mm512_storeu_ps(sums[row].as_mut_ptr().add(16 * part), sum);
+        for (row, sum) in sum.iter().enumerate() {
+            for (part, sum) in sum.iter().enumerate() {
+                _mm512_storeu_ps(sums[row].as_mut_ptr().add(16 * part), *sum);
             }
         }
     }
@@ -83,62 +85,75 @@ fn f32_rows<const ROWS: usize>(
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
     let sums = &mut sums[..x.rows];
     sums.fill([0.0; q8_0::WIDTH]);
-    for block in 0..tile.quants.len() {
-        for (part, rows) in sums.chunks_mut(Q8_0_ROWS).enumerate() {
-            let slot = block * x.rows + part * Q8_0_ROWS;
-            match rows.len() {
-                1 => q8_0_rows::<1>(tile, block, x, slot, rows),
-                2 => q8_0_rows::<2>(tile, block, x, slot, rows),
-                3 => q8_0_rows::<3>(tile, block, x, slot, rows),
-                4 => q8_0_rows::<4>(tile, block, x, slot, rows),
-                5 => q8_0_rows::<5>(tile, block, x, slot, rows),
-                6 => q8_0_rows::<6>(tile, block, x, slot, rows),
-                7 => q8_0_rows::<7>(tile, block, x, slot, rows),
-                _ => q8_0_rows::<Q8_0_ROWS>(tile, block, x, slot, rows),
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        prefetch(quants);
+        for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
+            match x.len() {
+                1 => q8_0_rows::<1>(quants, scales, x, sums),
+                2 => q8_0_rows::<2>(quants, scales, x, sums),
+                3 => q8_0_rows::<3>(quants, scales, x, sums),
+                4 => q8_0_rows::<4>(quants, scales, x, sums),
+                5 => q8_0_rows::<5>(quants, scales, x, sums),
+                6 => q8_0_rows::<6>(quants, scales, x, sums),
+                7 => q8_0_rows::<7>(quants, scales, x, sums),
+                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, x, sums),
             }
         }
     }
 }
 
-/// Adds one block to `ROWS` rows of sums; the rows' quantised blocks stand at `slot..slot + ROWS`.
+/// Adds one block to `ROWS` rows of sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn q8_0_rows<const ROWS: usize>(
-    tile: q8_0::Tile<'_>,
-    block: usize,
-    x: Group<'_>,
-    slot: usize,
+    quants: &q8_0::Quants,
+    scales: &q8_0::Scales,
+    x: &[Block],
     sums: &mut [[f32; q8_0::WIDTH]],
 ) {
-    let quants = &tile.quants[block];
-    let x_quants: &[[i8; 32]; ROWS] = x.quants[slot..].first_chunk().expect("a slot per row");
-    let x_scales: &[f32; ROWS] = x.scales[slot..].first_chunk().expect("a slot per row");
-    let corrections: &[i32; ROWS] = x.corrections[slot..].first_chunk().expect("a slot per row");
+    let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
     let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
-    // SAFETY: a group of four inputs is 64 aligned bytes of weights and 4 of the 32 numbers of a row; the
-    // scales are 32 aligned bytes; the sums of a row are 16 floats.
+    // SAFETY: four inputs are 64 aligned bytes of weights and 4 of the 32 numbers of a row; the scales are 32
+    // aligned bytes; the sums of a row are 16 floats.
     unsafe {
-        let mut whole: [__m512i; ROWS] =
-            std::array::from_fn(|row| _mm512_set1_epi32(corrections[row]));
-        for group in 0..8 {
-            let weights = _mm512_load_si512(quants.0[group].as_ptr().cast());
-            for (row, whole) in whole.iter_mut().enumerate() {
-                let four = x_quants[row]
-                    .as_ptr()
-                    .add(4 * group)
-                    .cast::<i32>()
-                    .read_unaligned();
-                *whole = _mm512_dpbusd_epi32(*whole, weights, _mm512_set1_epi32(four));
+        let weights = quants.0.as_ptr().cast::<__m512i>();
+        let weights: [__m512i; BLOCK / 4] =
+            std::array::from_fn(|four| _mm512_load_si512(weights.add(four)));
+        let scales = _mm512_cvtph_ps(_mm256_load_si256(scales.0.as_ptr().cast()));
+        for (x, sums) in x.iter().zip(sums) {
+            // Two sums, so that eight products are not one chain.
+            let mut whole = [_mm512_set1_epi32(x.correction), _mm512_setzero_si512()];
+            for (four, weights) in weights.iter().enumerate() {
+                let x = _mm512_set1_epi32(
+                    x.quants
+                        .as_ptr()
+                        .add(4 * four)
+                        .cast::<i32>()
+                        .read_unaligned(),
+                );
+                whole[four % 2] = _mm512_dpbusd_epi32(whole[four % 2], *weights, x);
             }
+            let whole = _mm512_cvtepi32_ps(_mm512_add_epi32(whole[0], whole[1]));
+            let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scale));
+            let place = sums.as_mut_ptr();
+            _mm512_storeu_ps(place, _mm512_fmadd_ps(whole, scale, _mm512_loadu_ps(place)));
         }
-        let scales = _mm512_cvtph_ps(_mm256_load_si256(tile.scales[block].0.as_ptr().cast()));
-        for (row, whole) in whole.into_iter().enumerate() {
-            let place = sums[row].as_mut_ptr();
-            let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x_scales[row]));
-            _mm512_storeu_ps(
-                place,
-                _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, _mm512_loadu_ps(place)),
-            );
-        }
+    }
+}
+
+/// Asks for the block that comes `PREFETCH` blocks later, in this tile or the next.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn prefetch(block: &q8_0::Quants) {
+    let later = std::ptr::from_ref(block)
+        .wrapping_add(PREFETCH)
+        .cast::<i8>();
+    for line in 0..size_of::<q8_0::Quants>() / 64 {
+        _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
     }
 }

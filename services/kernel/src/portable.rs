@@ -19,16 +19,21 @@ pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDT
 
 /// `sums[r]` = row r of the group times the tile.
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
-    for (row, sums) in sums[..x.rows].iter_mut().enumerate() {
-        *sums = [0.0; q8_0::WIDTH];
-        for (block, (quants, scales)) in tile.quants.iter().zip(tile.scales).enumerate() {
-            let slot = block * x.rows + row;
+    let sums = &mut sums[..x.rows];
+    sums.fill([0.0; q8_0::WIDTH]);
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        for (sums, x) in sums.iter_mut().zip(x) {
             for (output, sum) in sums.iter_mut().enumerate() {
-                let products = x.quants[slot].iter().enumerate().map(|(input, &x)| {
+                let products = x.quants.iter().enumerate().map(|(input, &x)| {
                     let weight = i32::from(quants.0[input / 4][output][input % 4]) - 128;
                     weight * i32::from(x)
                 });
-                let scale = f16::from_bits(scales.0[output]).to_f32() * x.scales[slot];
+                let scale = f16::from_bits(scales.0[output]).to_f32() * x.scale;
                 *sum = (products.sum::<i32>() as f32).mul_add(scale, *sum);
             }
         }
