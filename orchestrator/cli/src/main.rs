@@ -1,2 +1,88 @@
-//! The `csd` command.
-fn main() {}
+//! The `csd` command: a cascade of language models that draft for each other, from one binary.
+//!
+//! In reading order:
+//!
+//! - [`commands`]: one file a command: worker, serve, up, generate, models, health, completions
+//! - [`local`]: a whole cascade on this machine: the workers' processes and the orchestrator in this one
+//! - [`supervisor`]: keeps a process for every level
+//! - [`client`], [`completion`]: the other side of the API
+//! - [`screen`], [`report`], [`table`], [`paint`], [`output`]: what is shown
+//! - [`interrupt`]: being asked to stop
+//!
+//! Nothing is computed here: levels and cascade live in crates of their own. No command leaves a process behind.
+
+mod client;
+mod commands;
+mod completion;
+mod interrupt;
+mod local;
+mod output;
+mod paint;
+mod report;
+mod screen;
+mod supervisor;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::commands::{completions, generate, health, serve, up};
+use crate::interrupt::Interrupted;
+
+/// What a shell expects of a command that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+
+/// Large language models that write faster together: small levels draft, the target reviews, and the text is the target's own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "csd",
+    version,
+    after_help = "\
+Examples:
+  csd generate \"fn main() {\"       write a text with the bundled models, and show who wrote what
+  csd up                           serve them at http://127.0.0.1:8080 (OpenAI-compatible)
+  csd help COMMAND                 more about a command
+
+Logs go to stderr; CSD_LOG=debug shows more of them. OTEL_EXPORTER_OTLP_ENDPOINT sends traces to a collector."
+)]
+struct Csd {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(up::Args),
+    Generate(generate::Args),
+    Serve(serve::Args),
+    //     Worker(worker::Args),
+    //     Models(models::Args),
+    Health(health::Args),
+    Completions(completions::Args),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Csd::parse().command).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Up(args) => up::run(args).await,
+        Command::Generate(args) => generate::run(args).await,
+        Command::Serve(args) => serve::run(args).await,
+        //         Command::Worker(args) => worker::run(args).await,
+        //         Command::Models(args) => models::run(args).await,
+        Command::Health(args) => health::run(args).await,
+        Command::Completions(args) => completions::run(args).await,
+    }
+}

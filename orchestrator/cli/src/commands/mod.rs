@@ -1,0 +1,9 @@
+//! One file a command, all of one shape: `Args`, and `run(args)`.
+
+pub(crate) mod completions;
+pub(crate) mod generate;
+pub(crate) mod health;
+// pub(crate) mod models;
+pub(crate) mod serve;
+pub(crate) mod up;
+// pub(crate) mod worker;

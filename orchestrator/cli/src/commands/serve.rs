@@ -1,0 +1,95 @@
+//! `csd serve`: the orchestrator over levels that run elsewhere.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, anyhow, bail};
+use csd_config::Cascade;
+
+use crate::{interrupt::Interrupt, local, output};
+
+/// Where the API listens when nobody says otherwise.
+const DEFAULT: &str = "127.0.0.1:8080";
+
+/// Serve the API over levels that run already.
+///
+/// The levels' addresses stand in the cascade file (`address = "http://HOST:PORT"`), or are given here. SIGTERM drains.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  csd serve cascade.toml --listen 0.0.0.0:8080
+  csd serve cascade.toml --level target=http://gpu:50051 --level draft=http://here:50052")]
+pub(crate) struct Args {
+    /// The cascade file; without one, the bundled cascade (config/tiny.toml).
+    cascade: Option<PathBuf>,
+    /// Where the API listens; port 0 picks a free one [default: the file's `listen`, else 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// Where a level runs; may be given for each of them.
+    #[arg(long = "level", value_name = "NAME=URL", value_parser = place)]
+    levels: Vec<(String, String)>,
+}
+
+/// Serves until it is asked to stop.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let mut interrupt = Interrupt::catch()?;
+    let _seen = local::see(false)?;
+    let mut cascade = local::cascade(args.cascade.as_deref())?;
+    for (name, url) in args.levels {
+        settle(&mut cascade, &name, url)?;
+    }
+    if let Some(level) = cascade.levels.iter().find(|level| level.address.is_none()) {
+        let name = &level.name;
+        bail!(
+            "level {name:?} has no address; give --level {name}=http://HOST:PORT, or start all levels here with `csd up`"
+        );
+    }
+    let listen = args.listen.as_deref().or(cascade.listen.as_deref());
+    let listener = local::bind(listen.unwrap_or(DEFAULT)).await?;
+    output::line(format_args!(
+        "listening at http://{}",
+        listener.local_addr()?
+    ))?;
+    local::serve(cascade, listener, async move { interrupt.next().await }).await
+}
+
+/// Notes where a level runs.
+fn settle(cascade: &mut Cascade, name: &str, url: String) -> Result<()> {
+    let names: Vec<_> = cascade
+        .levels
+        .iter()
+        .map(|level| level.name.clone())
+        .collect();
+    let level = cascade.levels.iter_mut().find(|level| level.name == name);
+    let level = level.ok_or_else(|| {
+        anyhow!(
+            "--level {name}: the cascade has no such level; it has {}",
+            names.join(", ")
+        )
+    })?;
+    level.address = Some(url);
+    Ok(())
+}
+
+/// `NAME=URL`
+fn place(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, url)) if !name.is_empty() && url.contains("://") => {
+            Ok((name.to_owned(), url.to_owned()))
+        }
+        _ => Err("write NAME=URL, for example target=http://127.0.0.1:50051".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_names_level_and_url() {
+        let read = place("target=http://a:1?x=y").expect("a place");
+        assert_eq!(read, ("target".into(), "http://a:1?x=y".into()));
+        for text in ["target", "=http://a:1", "target=a:1"] {
+            assert!(place(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! One worker process, from its start to its end.
+
+use std::{
+    collections::VecDeque,
+    ffi::OsString,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::{Child, ChildStdin, ChildStdout, Command},
+    task::JoinHandle,
+    time::timeout,
+};
+
+/// Lines of a worker's log that are kept to explain its death.
+const TAIL: usize = 20;
+/// How long the log of a dead process may stay open, when a process of its own still holds it.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// How to start a worker: `program arguments… --listen ADDRESS`.
+#[derive(Clone, Debug)]
+pub(crate) struct Spec {
+    /// The level it serves.
+    pub(crate) level: String,
+    /// The program.
+    pub(crate) program: PathBuf,
+    /// Its arguments, the address left out.
+    pub(crate) arguments: Vec<OsString>,
+    /// Whether its log is passed on to ours, each line after the level's name.
+    pub(crate) log: bool,
+}
+
+/// What a worker says on stdout, as one line of JSON, once it answers calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Announcement {
+    /// The level.
+    pub(crate) level: String,
+    /// Its process.
+    pub(crate) pid: u32,
+    /// Where it answers: `http://127.0.0.1:40123`.
+    pub(crate) address: String,
+}
+
+/// A running worker.
+///
+/// It holds the worker's stdin, a pipe, open: the worker ends when the pipe closes, so it cannot outlive this process,
+/// however this process ends. Dropping kills it.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    stdout: Option<ChildStdout>,
+    level: String,
+    log: bool,
+    tail: Arc<Mutex<VecDeque<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Process {
+    /// Starts a worker that is to listen at `address`, `HOST:PORT`. It is not ready yet; see [`Self::announced`].
+    ///
+    /// # Errors
+    /// The program cannot be run.
+    pub(crate) fn start(spec: &Spec, address: &str) -> std::io::Result<Self> {
+        let mut child = Command::new(&spec.program)
+            .args(&spec.arguments)
+            .args(["--listen", address])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C at the terminal is for us alone: we stop the workers, after the requests that need them.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()?;
+        let tail = Arc::default();
+        let stderr = child.stderr.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        Ok(Self {
+            stdin: child.stdin.take(),
+            stdout: child.stdout.take(),
+            reader: tokio::spawn(read_log(
+                stderr,
+                spec.level.clone(),
+                spec.log,
+                Arc::clone(&tail),
+            )),
+            level: spec.level.clone(),
+            log: spec.log,
+            child,
+            tail,
+        })
+    }
+
+    /// Waits until the worker says that it answers calls.
+    ///
+    /// # Errors
+    /// It ended before; the error says why, in its own words.
+    pub(crate) async fn announced(&mut self) -> Result<Announcement, String> {
+        if let Some(stdout) = self.stdout.take() {
+            let mut lines = BufReader::new(stdout).lines();
+            while let Ok(Some(line)) = lines.next_line().await {
+                let Ok(announcement) = serde_json::from_str(&line) else {
+                    note(&self.tail, &self.level, self.log, line);
+                    continue;
+                };
+                // Whatever else it prints is read, so that it never waits for us.
+                let (level, log, tail) = (self.level.clone(), self.log, Arc::clone(&self.tail));
+                tokio::spawn(read_log(lines.into_inner(), level, log, tail));
+                return Ok(announcement);
+            }
+        }
+        Err(self.ended().await)
+    }
+
+    /// Waits for the end of the process and says how it ended, with the last words of its log.
+    pub(crate) async fn ended(&mut self) -> String {
+        let how = match self.child.wait().await {
+            Ok(status) => describe(status),
+            Err(error) => format!("its end cannot be seen: {error}"),
+        };
+        let _ = timeout(LAST_WORDS, &mut self.reader).await;
+        match self.last_words() {
+            Some(words) => format!("{words} ({how})"),
+            None => how,
+        }
+    }
+
+    /// Ends the process: its stdin closes, and after `grace` it is killed.
+    pub(crate) async fn stop(mut self, grace: Duration) {
+        drop(self.stdin.take());
+        if timeout(grace, self.child.wait()).await.is_err() {
+            let _ = self.child.kill().await;
+        }
+    }
+
+    /// The last error it logged, else the last line.
+    fn last_words(&self) -> Option<String> {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = tail
+            .iter()
+            .rev()
+            .find_map(|line| line.strip_prefix("error: "));
+        error.or(tail.back().map(String::as_str)).map(str::to_owned)
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => status.to_string(),
+    }
+}
+
+async fn read_log(
+    from: impl AsyncRead + Unpin,
+    level: String,
+    log: bool,
+    tail: Arc<Mutex<VecDeque<String>>>,
+) {
+    let mut lines = BufReader::new(from).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        note(&tail, &level, log, line);
+    }
+}
+
+fn note(tail: &Mutex<VecDeque<String>>, level: &str, log: bool, line: String) {
+    if line.trim().is_empty() {
+        return;
+    }
+    if log {
+        eprintln!("{level:>8} │ {line}");
+    }
+    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+    if tail.len() == TAIL {
+        tail.pop_front();
+    }
+    tail.push_back(line);
+}
