@@ -1,0 +1,132 @@
+//! A model on a thread of its own, as a level.
+//!
+//! - `settings`: what to load and how much it may take
+//! - `command`, `queue`: calls on their way to the thread, bounded
+//! - `scheduler`: the thread's life: which rows go into the next forward
+//! - `gauges`: what is counted
+//! - `load`: from settings to a running engine
+
+mod command;
+mod gauges;
+mod load;
+mod queue;
+mod scheduler;
+mod settings;
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use csd_level::{BoxFuture, Description, Error, Level, Result, Verdict, VerifyRequest};
+use futures_channel::oneshot;
+use tracing::{Span, info_span};
+
+use self::{command::Command, gauges::Counters, queue::Queue};
+pub use self::{
+    gauges::Gauges,
+    settings::{Device, Settings},
+};
+
+/// The longest draft that is reviewed at once.
+pub const LONGEST_DRAFT: usize = 255;
+
+/// A model, served: reviews come in from any thread, one thread computes.
+///
+/// Dropping it ends the thread; calls still waiting are answered with [`Error::Unavailable`].
+#[derive(Debug)]
+pub struct Engine {
+    description: Arc<Description>,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+    thread: Option<JoinHandle<()>>,
+    weight_bytes: usize,
+}
+
+impl Engine {
+    /// What has been counted so far.
+    pub fn gauges(&self) -> Gauges {
+        self.counters.read(self.queue.len())
+    }
+
+    /// Bytes of the model's matrices in memory.
+    pub fn weight_bytes(&self) -> usize {
+        self.weight_bytes
+    }
+
+    fn check(&self, request: &VerifyRequest) -> Result<()> {
+        let (context, draft) = (&request.call.context, &request.draft);
+        if context.is_empty() {
+            let reason = "expected at least one token, found none";
+            return Err(Error::invalid("context", reason));
+        }
+        let (len, limit) = (context.len() + draft.len() + 1, self.description.context);
+        if len > limit {
+            return Err(Error::ContextLength { len, limit });
+        }
+        if draft.len() > LONGEST_DRAFT {
+            let reason = format!(
+                "expected at most {LONGEST_DRAFT} tokens, found {}",
+                draft.len()
+            );
+            return Err(Error::invalid("draft", reason));
+        }
+        let vocabulary = self.description.vocabulary;
+        let outside = |&token: &u32| token as usize >= vocabulary;
+        let invalid = |field, token| {
+            let reason = format!("{token} is outside the vocabulary of {vocabulary}");
+            Err(Error::invalid(field, reason))
+        };
+        if let Some(&token) = context.tokens().iter().find(|&token| outside(token)) {
+            return invalid("tokens", token);
+        }
+        if let Some(token) = draft.ids().find(outside) {
+            return invalid("draft", token);
+        }
+        Ok(())
+    }
+
+    async fn review(&self, request: VerifyRequest) -> Result<Verdict> {
+        self.check(&request)?;
+        let _in_flight = self.counters.enter();
+        let (answer, answered) = oneshot::channel();
+        let span = Span::current();
+        let now = Instant::now();
+        self.queue.push(Command {
+            waiting: Some(info_span!(parent: &span, "queue")),
+            span,
+            submitted: now,
+            // A timeout that overflows the clock is no deadline; a century stands for it.
+            deadline: now
+                .checked_add(request.call.timeout)
+                .unwrap_or(now + Duration::from_secs(3_155_760_000)),
+            request,
+            answer,
+        })?;
+        match answered.await {
+            Ok(result) => result,
+            Err(oneshot::Canceled) => Err(Error::Unavailable("the engine has stopped".into())),
+        }
+    }
+}
+
+impl Level for Engine {
+    fn description(&self) -> Arc<Description> {
+        self.description.clone()
+    }
+
+    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(self.review(request))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been reported, and its callers answered.
+            let _ = thread.join();
+        }
+    }
+}

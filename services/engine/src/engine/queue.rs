@@ -1,0 +1,114 @@
+//! Commands that wait for the engine's thread, a bounded number of them.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use csd_level::{Error, Result};
+
+use super::command::Command;
+
+/// A hint for callers that find the queue full.
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// A queue with one consumer.
+#[derive(Debug)]
+pub(super) struct Queue {
+    state: Mutex<State>,
+    arrived: Condvar,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Command>,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            state: Mutex::default(),
+            arrived: Condvar::new(),
+            limit,
+        }
+    }
+
+    /// Adds a command. Those that nobody wants any more make room first.
+    pub(super) fn push(&self, command: Command) -> Result<()> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(Error::Unavailable("the engine has stopped".into()));
+        }
+        if state.waiting.len() >= self.limit {
+            state.sweep();
+        }
+        if state.waiting.len() >= self.limit {
+            return Err(Error::Busy {
+                retry_after: RETRY_AFTER,
+            });
+        }
+        state.waiting.push_back(command);
+        drop(state);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes what is wanted of the waiting commands, in order, as long as `take` has room: it hands a command back when
+    /// it has none. With `wait`, sleeps until there is a command at all. False once the queue is closed.
+    pub(super) fn drain(
+        &self,
+        wait: bool,
+        mut take: impl FnMut(Command) -> Option<Command>,
+    ) -> bool {
+        let mut state = self.lock();
+        while wait && state.waiting.is_empty() && !state.closed {
+            state = self
+                .arrived
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state.sweep();
+        while let Some(command) = state.waiting.pop_front() {
+            if let Some(command) = take(command) {
+                state.waiting.push_front(command);
+                break;
+            }
+        }
+        !state.closed
+    }
+
+    /// Refuses commands from now on and forgets those that wait, whose callers learn so.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.closed = true;
+        state.waiting.clear();
+        drop(state);
+        self.arrived.notify_one();
+    }
+
+    pub(super) fn len(&self) -> usize {
+        let state = self.lock();
+        let gone = |command: &&Command| command.answer.is_canceled();
+        state.waiting.len() - state.waiting.iter().filter(gone).count()
+    }
+
+    /// No code that holds the lock can leave the queue half changed, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Drops the commands that nobody wants any more.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        let waiting = std::mem::take(&mut self.waiting);
+        self.waiting = waiting
+            .into_iter()
+            .filter_map(|command| command.wanted(now))
+            .collect();
+    }
+}

@@ -1,0 +1,335 @@
+//! The engine's thread: which rows go into the next forward, and what becomes of them.
+//!
+//! Work of several calls joins one forward. Reviews go first, oldest first; beside them at most one chunk of one long
+//! prompt is read, so that nobody's review waits for somebody's prompt.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use csd_level::{Error, Timings, Token, Verdict, review};
+use tracing::{Span, info_span};
+
+use super::{command::Command, gauges::Counters, queue::Queue};
+use crate::{
+    cache::Slots,
+    decoder::{
+        backend::{Backend, Batch, Sequence},
+        forward::Decoder,
+    },
+};
+
+/// Rows of a prompt that are read at once.
+const CHUNK: usize = 64;
+/// Rows of a forward; a single review may exceed it.
+const MOST_ROWS: usize = 128;
+/// Calls that are worked on at once.
+const MOST_ACTIVE: usize = 64;
+
+/// What a scheduler needs of a model.
+pub(super) trait Model: Send + 'static {
+    type Cache: Sequence + Send;
+
+    fn cache(&self) -> Self::Cache;
+    /// Logits of a row.
+    fn width(&self) -> usize;
+    /// The logits of the wanted rows, one after the other.
+    fn forward(
+        &mut self,
+        batch: &Batch,
+        caches: &mut [&mut Self::Cache],
+    ) -> Result<&mut [f32], String>;
+}
+
+impl<B: Backend> Model for Decoder<B> {
+    type Cache = B::Cache;
+
+    fn cache(&self) -> B::Cache {
+        self.backend.cache()
+    }
+
+    fn width(&self) -> usize {
+        self.config.embeddings
+    }
+
+    fn forward(
+        &mut self,
+        batch: &Batch,
+        caches: &mut [&mut B::Cache],
+    ) -> Result<&mut [f32], String> {
+        Decoder::forward(self, batch, caches).map_err(|error| error.to_string())
+    }
+}
+
+/// Owns the model and the caches.
+pub(super) struct Scheduler<M: Model> {
+    model: M,
+    /// Logits of a row.
+    width: usize,
+    vocabulary: usize,
+    slots: Slots<M::Cache>,
+    active: Vec<Active>,
+    batch: Batch,
+    queue: Arc<Queue>,
+    counters: Arc<Counters>,
+}
+
+/// A call that is worked on.
+struct Active {
+    command: Command,
+    slot: usize,
+    /// Positions computed, those found in the cache included.
+    done: usize,
+    timings: Timings,
+    /// Rows in the coming forward.
+    turn: usize,
+}
+
+impl Active {
+    /// Positions needed: context and draft.
+    fn len(&self) -> usize {
+        self.command.request.call.context.len() + self.command.request.draft.len()
+    }
+
+    /// Positions before the first whose logits are wanted.
+    fn prefix(&self) -> usize {
+        self.command.request.call.context.len() - 1
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = Token> {
+        let request = &self.command.request;
+        let context = request.call.context.tokens().iter().copied();
+        context.chain(request.draft.ids())
+    }
+
+    /// Counts the forward that this call has just had a part in.
+    fn advance(&mut self, took: Duration) {
+        self.done += self.turn;
+        self.timings.forward += took;
+        self.timings.rows += self.turn;
+    }
+
+    /// Whether the rest needs more than one forward.
+    fn is_long(&self) -> bool {
+        self.len() - self.done > CHUNK && self.done < self.prefix()
+    }
+}
+
+/// What a call is answered with, or why it cannot be.
+type Outcome = Result<review::Outcome, String>;
+
+/// Closes the queue however the thread ends, so that nobody waits for a thread that is gone.
+struct Closing(Arc<Queue>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+impl<M: Model> Scheduler<M> {
+    pub(super) fn new(
+        model: M,
+        vocabulary: usize,
+        cache_bytes: usize,
+        queue: Arc<Queue>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            width: model.width(),
+            model,
+            vocabulary,
+            slots: Slots::new(cache_bytes),
+            active: Vec::new(),
+            batch: Batch::default(),
+            queue,
+            counters,
+        }
+    }
+
+    /// The thread's life, until the queue is closed.
+    pub(super) fn run(mut self) {
+        let _closing = Closing(self.queue.clone());
+        while self.admit() {
+            self.sweep();
+            if self.choose() {
+                self.step();
+            }
+            self.counters.cache_bytes.store(self.slots.bytes(), Relaxed);
+        }
+    }
+
+    /// Takes waiting commands on, as far as there is room for their sequences.
+    fn admit(&mut self) -> bool {
+        let queue = self.queue.clone();
+        queue.drain(self.active.is_empty(), |mut command| {
+            if self.active.len() >= MOST_ACTIVE {
+                return Some(command);
+            }
+            let call = &command.request.call;
+            let len = call.context.len() + command.request.draft.len();
+            let tokens = call.context.tokens();
+            let model = &self.model;
+            let claimed = self
+                .slots
+                .claim(call.session, tokens, len, || model.cache());
+            let Some(claim) = claimed else {
+                return Some(command);
+            };
+            drop(command.waiting.take());
+            self.active.push(Active {
+                timings: Timings {
+                    queue: command.submitted.elapsed(),
+                    cached: claim.reused,
+                    ..Timings::default()
+                },
+                command,
+                slot: claim.slot,
+                done: claim.reused,
+                turn: 0,
+            });
+            None
+        })
+    }
+
+    /// Forgets the calls that nobody wants any more.
+    fn sweep(&mut self) {
+        let now = Instant::now();
+        for active in std::mem::take(&mut self.active) {
+            match active.command.wanted(now) {
+                Some(command) => self.active.push(Active { command, ..active }),
+                None => self.slots.release(active.slot),
+            }
+        }
+    }
+
+    /// Gives rows of the coming forward to calls. False when there is nothing to do.
+    fn choose(&mut self) -> bool {
+        let mut rows = 0;
+        let mut reading = false;
+        for active in &mut self.active {
+            let left = active.len() - active.done;
+            active.turn = match active.is_long() {
+                true if reading => 0,
+                true => CHUNK.min(active.prefix() - active.done),
+                false if rows > 0 && rows + left > MOST_ROWS => 0,
+                false => left,
+            };
+            reading |= active.is_long();
+            rows += active.turn;
+        }
+        rows > 0
+    }
+
+    /// One forward and the reviews that it completes.
+    fn step(&mut self) {
+        // The batch's sequences come in order of their slots, as their caches do.
+        let mut turns: Vec<usize> = (0..self.active.len())
+            .filter(|&index| self.active[index].turn > 0)
+            .collect();
+        turns.sort_unstable_by_key(|&index| self.active[index].slot);
+        let spans = self.fill_batch(&turns);
+
+        let began = Instant::now();
+        let slots: Vec<usize> = turns.iter().map(|&index| self.active[index].slot).collect();
+        let mut caches = self.slots.caches(&slots);
+        let logits = self.model.forward(&self.batch, &mut caches);
+        drop((caches, spans));
+        let took = began.elapsed();
+        let rows = self.batch.tokens.len() as u64;
+        self.counters.forwards.fetch_add(1, Relaxed);
+        self.counters.rows.fetch_add(rows, Relaxed);
+
+        let mut outcomes: Vec<Option<Outcome>> = Vec::new();
+        outcomes.resize_with(self.active.len(), || None);
+        match logits {
+            Ok(mut logits) => {
+                let width = self.width;
+                for &index in &turns {
+                    let active = &mut self.active[index];
+                    let from = active.done;
+                    active.advance(took);
+                    self.slots
+                        .extend(active.slot, active.tokens().skip(from).take(active.turn));
+                    if active.done < active.len() {
+                        continue;
+                    }
+                    let request = &active.command.request;
+                    let own = (request.draft.len() + 1) * width;
+                    let (rows, rest) = logits.split_at_mut(own);
+                    logits = rest;
+                    let rows = rows.chunks_exact_mut(width);
+                    outcomes[index] = Some(Ok(review::review(request, self.vocabulary, rows)));
+                }
+            }
+            Err(reason) => {
+                for &index in &turns {
+                    outcomes[index] = Some(Err(reason.clone()));
+                }
+            }
+        }
+        self.answer(outcomes);
+    }
+
+    /// Lists the rows of the calls whose turn it is. Returns the spans of their part in the forward.
+    fn fill_batch(&mut self, turns: &[usize]) -> Vec<Span> {
+        self.batch.clear();
+        let mut spans = Vec::with_capacity(turns.len());
+        for (sequence, &index) in turns.iter().enumerate() {
+            let active = &self.active[index];
+            let positions = active.done..active.done + active.turn;
+            for (position, token) in positions.zip(active.tokens().skip(active.done)) {
+                if position >= active.prefix() {
+                    self.batch.wanted.push(self.batch.tokens.len());
+                }
+                self.batch.tokens.push(token);
+                self.batch.places.push((sequence, position));
+            }
+            spans.push(info_span!(
+                parent: &active.command.span,
+                "forward",
+                csd.rows = active.turn,
+                csd.cached.positions = active.timings.cached,
+                csd.sequences = turns.len(),
+            ));
+        }
+        spans
+    }
+
+    /// Answers the calls that have an outcome, one for each active call.
+    fn answer(&mut self, outcomes: Vec<Option<Outcome>>) {
+        let active = std::mem::take(&mut self.active);
+        for (active, outcome) in active.into_iter().zip(outcomes) {
+            let result = match outcome {
+                None => {
+                    self.active.push(active);
+                    continue;
+                }
+                Some(Ok(outcome)) => Ok(self.verdict(&active, outcome)),
+                Some(Err(reason)) => Err(Error::Internal(reason)),
+            };
+            self.slots.release(active.slot);
+            active.command.answer(result);
+        }
+    }
+
+    fn verdict(&self, active: &Active, outcome: review::Outcome) -> Verdict {
+        let counters = &self.counters;
+        let drafted = active.command.request.draft.len() as u64;
+        counters.verified.fetch_add(1, Relaxed);
+        counters.drafted.fetch_add(drafted, Relaxed);
+        counters
+            .accepted
+            .fetch_add(outcome.accepted as u64, Relaxed);
+        counters
+            .cached
+            .fetch_add(active.timings.cached as u64, Relaxed);
+        Verdict {
+            accepted: outcome.accepted,
+            next: outcome.next,
+            probabilities: outcome.probabilities,
+            timings: active.timings,
+        }
+    }
+}
