@@ -182,3 +182,19 @@ impl Level for Stuck {
         self.wait(request.call.timeout)
     }
 }
+
+/// A level that takes its time.
+pub struct Slow(pub ScriptedLevel, pub Duration);
+
+impl Level for Slow {
+    fn description(&self) -> Arc<Description> {
+        self.0.description()
+    }
+
+    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(async move {
+            tokio::time::sleep(self.1).await;
+            self.0.verify(request).await
+        })
+    }
+}
