@@ -1,23 +1,27 @@
 //! The whole system as a user meets it: `csd up` with its worker processes, spoken to over HTTP.
 //!
-//! [`Up`] starts and stops a cascade, [`prompts`] makes texts to write, [`process`] looks after the operating system's
-//! view of the processes.
+//! [`Up`] starts and stops a cascade, [`client`] asks it for texts, [`prompts`] makes texts to write, [`process`] looks
+//! after the operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader},
+    ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::{Value, json};
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 
+pub mod client;
 pub mod lossless;
 pub mod plans;
 pub mod process;
 pub mod prompts;
+
+pub use client::{Client, Stream, ids};
 
 /// One cascade at a time: side by side they would share two cores and measure each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -64,10 +68,8 @@ pub struct LevelProcess {
 /// A running cascade; dropping it stops every process.
 pub struct Up {
     child: Child,
-    /// Where the API listens, e.g. `http://127.0.0.1:40001`.
-    pub url: String,
+    client: Client,
     levels: Arc<Mutex<Vec<LevelProcess>>>,
-    agent: ureq::Agent,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -123,18 +125,12 @@ impl Up {
             }
         });
         match listening.recv_timeout(START) {
-            Ok(url) => {
-                let config = ureq::Agent::config_builder()
-                    .http_status_as_error(false)
-                    .timeout_global(Some(Duration::from_secs(120)));
-                Ok(Self {
-                    child,
-                    url,
-                    levels,
-                    agent: config.build().into(),
-                    _turn: turn,
-                })
-            }
+            Ok(url) => Ok(Self {
+                child,
+                client: Client::new(url),
+                levels,
+                _turn: turn,
+            }),
             Err(_) => {
                 let _ = child.kill();
                 let status = child.wait()?;
@@ -169,86 +165,13 @@ impl Up {
             .find(|level| level.level == name)
             .with_context(|| format!("no level {name:?}"))
     }
+}
 
-    /// POSTs a body and returns status and JSON.
-    ///
-    /// # Errors
-    /// When there is no answer, or none in JSON.
-    pub fn post(&self, path: &str, body: &str) -> Result<(u16, Value)> {
-        let request = self
-            .agent
-            .post(format!("{}{path}", self.url))
-            .header("content-type", "application/json");
-        let mut response = request.send(body)?;
-        let status = response.status().as_u16();
-        Ok((status, response.body_mut().read_json()?))
-    }
+impl Deref for Up {
+    type Target = Client;
 
-    /// GETs a path and returns status and text.
-    ///
-    /// # Errors
-    /// When there is no answer.
-    pub fn get(&self, path: &str) -> Result<(u16, String)> {
-        let mut response = self.agent.get(format!("{}{path}", self.url)).call()?;
-        Ok((
-            response.status().as_u16(),
-            response.body_mut().read_to_string()?,
-        ))
-    }
-
-    /// POSTs a completion that must succeed.
-    ///
-    /// # Errors
-    /// When it does not.
-    pub fn complete(&self, body: &Value) -> Result<Value> {
-        let (status, value) = self.post("/v1/completions", &body.to_string())?;
-        ensure!(status == 200, "{status}: {value}");
-        Ok(value)
-    }
-
-    /// Streams a completion; `seen` is called with each event and its number and may disturb things.
-    ///
-    /// # Errors
-    /// When the stream breaks off without a word.
-    pub fn stream(&self, body: &Value, mut seen: impl FnMut(usize, &Value)) -> Result<Stream> {
-        let mut body = body.clone();
-        body["stream"] = json!(true);
-        body["return_token_ids"] = json!(true);
-        let request = self
-            .agent
-            .post(format!("{}/v1/completions", self.url))
-            .header("content-type", "application/json");
-        let response = request.send(body.to_string())?;
-        ensure!(response.status() == 200, "{}", response.status());
-        let mut stream = Stream::default();
-        let started = Instant::now();
-        for line in BufReader::new(response.into_body().into_reader()).lines() {
-            let line = line?;
-            let Some(data) = line.strip_prefix("data: ") else {
-                continue;
-            };
-            if data == "[DONE]" {
-                stream.done = true;
-                break;
-            }
-            let event: Value = serde_json::from_str(data)?;
-            seen(stream.chunks, &event);
-            stream.chunks += 1;
-            stream.times.push(started.elapsed());
-            if !event["error"].is_null() {
-                stream.error = Some(event["error"].clone());
-                continue;
-            }
-            let choice = &event["choices"][0];
-            stream
-                .text
-                .push_str(choice["text"].as_str().unwrap_or_default());
-            stream.token_ids.extend(ids(&choice["token_ids"]));
-            if !event["cascade"].is_null() {
-                stream.cascade = event["cascade"].clone();
-            }
-        }
-        Ok(stream)
+    fn deref(&self) -> &Client {
+        &self.client
     }
 }
 
@@ -259,34 +182,4 @@ impl Drop for Up {
             let _ = self.child.wait();
         }
     }
-}
-
-/// A stream's whole yield.
-#[derive(Debug, Default)]
-pub struct Stream {
-    /// All text.
-    pub text: String,
-    /// All token ids.
-    pub token_ids: Vec<u32>,
-    /// The cascade's report from the last chunk.
-    pub cascade: Value,
-    /// The error that ended it.
-    pub error: Option<Value>,
-    /// Whether it ended with `[DONE]`.
-    pub done: bool,
-    /// Events seen.
-    pub chunks: usize,
-    /// When each arrived.
-    pub times: Vec<Duration>,
-}
-
-/// A JSON list of token ids.
-pub fn ids(value: &Value) -> Vec<u32> {
-    value
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_u64)
-        .map(|id| id as u32)
-        .collect()
 }
