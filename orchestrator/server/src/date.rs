@@ -27,7 +27,7 @@ const DAYS: [&str; 7] = [
 ];
 
 /// A moment in UTC by a `strftime` format: %Y %y %m %B %b %d %e %A %a %H %M %S %F %T %%; others stay as they are.
-pub fn format(format: &str, moment: SystemTime) -> String {
+pub(crate) fn format(format: &str, moment: SystemTime) -> String {
     let seconds = moment
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs());

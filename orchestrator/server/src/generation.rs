@@ -159,6 +159,8 @@ impl Generation {
 
     async fn advance(&mut self) -> Result<Chunk> {
         self.place.turn().await?;
+        // A level in this process may answer without ever waiting; readers and other texts need their turns all the same.
+        tokio::task::yield_now().await;
         self.readers
             .refresh(&mut self.request, &mut self.statistics);
         let span = tracing::info_span!(

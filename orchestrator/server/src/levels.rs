@@ -1,6 +1,6 @@
 //! The levels of a cascade file, wherever they run.
 //!
-//! A [`Place`] stands for one level from the first moment on, whether its worker is there or not. The target must answer
+//! A [`Seat`] stands for one level from the first moment on, whether its worker is there or not. The target must answer
 //! before anything starts; drafters may come, go and come back.
 
 use std::{
@@ -25,7 +25,7 @@ const RETRY: Duration = Duration::from_millis(100);
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// A level by name and address; a worker behind it or not.
-pub struct Place {
+pub struct Seat {
     name: String,
     address: String,
     kind: Kind,
@@ -34,12 +34,12 @@ pub struct Place {
 
 #[derive(Clone)]
 enum Current {
-    /// Nobody has answered yet. What a level says of itself is then the target's word, with this place's own name.
+    /// Nobody has answered yet. What a level says of itself is then the target's word, with this seat's own name.
     Vacant(Arc<Description>),
     Taken(RemoteLevel),
 }
 
-impl Place {
+impl Seat {
     /// Its name in the cascade.
     pub fn name(&self) -> &str {
         &self.name
@@ -76,12 +76,12 @@ impl Place {
         Ok(level)
     }
 
-    /// Puts a worker into the place.
+    /// Puts a worker into the seat.
     pub fn settle(&self, level: RemoteLevel) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::Taken(level);
     }
 
-    /// Asks the worker in the place for a sign of life.
+    /// Asks the worker in the seat for a sign of life.
     ///
     /// # Errors
     /// Those of [`RemoteLevel::probe`].
@@ -105,7 +105,7 @@ impl Place {
     }
 }
 
-impl Level for Place {
+impl Level for Seat {
     fn description(&self) -> Arc<Description> {
         match self.current() {
             Current::Vacant(description) => description,
@@ -141,14 +141,14 @@ impl Default for Patience {
     }
 }
 
-/// Finds the workers of all levels, at once. Drafters that do not answer leave their place vacant.
+/// Finds the workers of all levels, at once. Drafters that do not answer leave their seat vacant.
 ///
 /// # Errors
 /// [`SetupError`] for a level without a usable address, and when the target does not answer.
 pub async fn find(
     levels: &[csd_config::Level],
     patience: Patience,
-) -> Result<Vec<Arc<Place>>, SetupError> {
+) -> Result<Vec<Arc<Seat>>, SetupError> {
     let mut wanted = Vec::with_capacity(levels.len());
     for level in levels {
         let address = level.address.clone().ok_or_else(|| SetupError::NoAddress {
@@ -176,7 +176,7 @@ pub async fn find(
     settle(found)
 }
 
-/// A place to be, and who answered there.
+/// A seat to be, and who answered there.
 struct Search {
     name: String,
     address: String,
@@ -216,9 +216,9 @@ async fn persist(address: &str) -> Result<RemoteLevel> {
     }
 }
 
-fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Place>>, SetupError> {
+fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Seat>>, SetupError> {
     let mut target: Option<Arc<Description>> = None;
-    let mut places = Vec::with_capacity(searches.len());
+    let mut seats = Vec::with_capacity(searches.len());
     for search in searches {
         let Search {
             name,
@@ -247,16 +247,16 @@ fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Place>>, SetupError> {
                 Current::Vacant(vacant(&name, kind, target))
             }
         };
-        let place = Place {
+        let seat = Seat {
             name,
             address,
             kind,
             current: RwLock::new(current),
         };
-        target.get_or_insert_with(|| place.description());
-        places.push(Arc::new(place));
+        target.get_or_insert_with(|| seat.description());
+        seats.push(Arc::new(seat));
     }
-    Ok(places)
+    Ok(seats)
 }
 
 fn vacant(name: &str, kind: Kind, target: &Description) -> Arc<Description> {
@@ -268,12 +268,12 @@ fn vacant(name: &str, kind: Kind, target: &Description) -> Arc<Description> {
     })
 }
 
-/// Whether a worker that has come back may take the place again: it must speak the same tokens, and a target must
+/// Whether a worker that has come back may take the seat again: it must speak the same tokens, and a target must
 /// compute the same bits, or the texts it is in the middle of would no longer be its own.
 ///
 /// # Errors
 /// Says what differs.
-pub fn fits(target: &Description, place: usize, found: &Description) -> Result<(), String> {
+pub fn fits(target: &Description, seat: usize, found: &Description) -> Result<(), String> {
     csd_cascade::Cascade::compatible(target, found).map_err(|mismatch| mismatch.to_string())?;
     if found.vocabulary != target.vocabulary {
         return Err(format!(
@@ -289,7 +289,7 @@ pub fn fits(target: &Description, place: usize, found: &Description) -> Result<(
             "came back with {what} {found:?} instead of {expected:?}; restart the orchestrator to accept that"
         ))
     };
-    if place == 0 {
+    if seat == 0 {
         same("model", &found.model, &target.model)?;
         same("numerics", &found.numerics, &target.numerics)?;
     }

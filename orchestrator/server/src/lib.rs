@@ -3,11 +3,11 @@
 //! In reading order:
 //!
 //! - [`orchestrator`]: what every request shares
-//! - [`generation`], [`readers`](self), [`admission`]: the life of one text, which drafters have read it, and its turn
+//! - [`generation`], `readers`, [`admission`]: the life of one text, which drafters have read it, and its turn
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
-//! - [`levels`], [`prober`](self), [`watch`]: finding the levels, and finding them again
+//! - [`levels`], `prober`, [`watch`]: finding the levels, and finding them again
 //! - [`http`]: the API
 //! - [`serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them

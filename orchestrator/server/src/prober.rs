@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     Orchestrator,
-    levels::{Place, fits},
+    levels::{Seat, fits},
 };
 
 /// Between two knocks at a closed gate.
@@ -30,16 +30,16 @@ const PROBATION: Duration = Duration::from_secs(5);
 const PULSE: Duration = Duration::from_secs(1);
 
 /// Watches over all levels until dropped.
-pub fn watch(orchestrator: &Arc<Orchestrator>, places: Vec<Arc<Place>>) -> JoinSet<()> {
-    let target = places.first().map(|place| place.description());
+pub(crate) fn watch(orchestrator: &Arc<Orchestrator>, seats: Vec<Arc<Seat>>) -> JoinSet<()> {
+    let target = seats.first().map(|seat| seat.description());
     let mut tasks = JoinSet::new();
-    for (index, place) in places.into_iter().enumerate() {
+    for (index, seat) in seats.into_iter().enumerate() {
         let Some(target) = target.clone() else { break };
         let prober = Prober {
             orchestrator: orchestrator.clone(),
             gate: orchestrator.cascade().gates()[index].clone(),
             index,
-            place,
+            seat,
             target,
             pause: KNOCK,
             opened: None,
@@ -53,7 +53,7 @@ struct Prober {
     orchestrator: Arc<Orchestrator>,
     gate: Arc<Gate>,
     index: usize,
-    place: Arc<Place>,
+    seat: Arc<Seat>,
     /// What the target was at start.
     target: Arc<Description>,
     /// Before the next knock.
@@ -86,7 +86,7 @@ impl Prober {
 
     /// A level that is busy may be slow to answer; only one that is gone loses its gate here.
     async fn feel(&mut self) {
-        if let Err(error @ Error::Unavailable(_)) = self.place.probe().await {
+        if let Err(error @ Error::Unavailable(_)) = self.seat.probe().await {
             self.gate.close();
             self.trouble(error.to_string());
         }
@@ -97,18 +97,18 @@ impl Prober {
             self.pause = (self.pause * 2).min(LONGEST);
         }
         sleep(self.pause).await;
-        let level = match self.place.meet().await {
+        let level = match self.seat.meet().await {
             Ok(level) => level,
             Err(error) => return self.trouble(error.to_string()),
         };
         if let Err(reason) = fits(&self.target, self.index, &level.description()) {
             return self.trouble(reason);
         }
-        self.place.settle(level);
+        self.seat.settle(level);
         self.orchestrator.watch().note(self.index, None);
         self.opened = Some(Instant::now());
         self.gate.open();
-        tracing::info!(level = %self.place.name(), "a level is in use again");
+        tracing::info!(level = %self.seat.name(), "a level is in use again");
     }
 
     fn trouble(&self, reason: String) {
@@ -117,7 +117,7 @@ impl Prober {
             .watch()
             .note(self.index, Some(reason.clone()))
         {
-            tracing::warn!(level = %self.place.name(), address = %self.place.address(), reason, "a level is down");
+            tracing::warn!(level = %self.seat.name(), address = %self.seat.address(), reason, "a level is down");
         }
     }
 }

@@ -6,13 +6,13 @@ const PROMPT: u64 = 0xD1B5_4A32_D192_ED03;
 const CHOICE: u64 = 0xABC9_8388_FB8F_AC03;
 
 /// 64 random bits, from the keys that the standard library draws for its hash tables.
-pub fn bits() -> u64 {
+pub(crate) fn bits() -> u64 {
     RandomState::new().hash_one(0)
 }
 
 /// The seed of one text of a request: choice `choice` of prompt `prompt`. The first choice of the first prompt has the
 /// request's own seed, so that a text does not depend on what else was asked for with it.
-pub fn derived(seed: u64, prompt: usize, choice: usize) -> u64 {
+pub(crate) fn derived(seed: u64, prompt: usize, choice: usize) -> u64 {
     seed.wrapping_add((prompt as u64).wrapping_mul(PROMPT))
         .wrapping_add((choice as u64).wrapping_mul(CHOICE))
 }

@@ -8,7 +8,7 @@ use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
     Orchestrator, Parts, http,
-    levels::{self, Patience, Place},
+    levels::{self, Patience, Seat},
     prober,
     template::Template,
     text::{Text, TextError},
@@ -105,25 +105,25 @@ impl Connected {
         let template = Template::load(&folder)
             .inspect_err(|error| tracing::info!(%error, "no chat for this model"))
             .ok();
-        let places = levels::find(&config.levels, patience).await?;
-        let named = |place: &Arc<Place>| (place.name().to_owned(), place.clone() as Arc<dyn Level>);
+        let seats = levels::find(&config.levels, patience).await?;
+        let named = |seat: &Arc<Seat>| (seat.name().to_owned(), seat.clone() as Arc<dyn Level>);
         let orchestrator = Arc::new(Orchestrator::new(Parts {
             model: config.name.clone(),
-            levels: places.iter().map(named).collect(),
+            levels: seats.iter().map(named).collect(),
             text,
             template,
             plan: config.plan.clone(),
             limits: config.limits,
         })?);
-        for (index, place) in places.iter().enumerate() {
-            if place.is_vacant() {
+        for (index, seat) in seats.iter().enumerate() {
+            if seat.is_vacant() {
                 orchestrator.cascade().gates()[index].close();
-                let trouble = format!("nobody has answered at {} yet", place.address());
+                let trouble = format!("nobody has answered at {} yet", seat.address());
                 orchestrator.watch().note(index, Some(trouble));
             }
         }
         Ok(Self {
-            _probers: prober::watch(&orchestrator, places),
+            _probers: prober::watch(&orchestrator, seats),
             orchestrator,
         })
     }

@@ -1,0 +1,8 @@
+//! The API from the outside: over scripted levels without a socket, and over real sockets.
+
+mod admission;
+mod completions;
+mod faults;
+mod refusals;
+mod serve;
+mod world;
