@@ -32,6 +32,8 @@ pub(crate) struct Block {
         )
     )]
     pub(crate) correction: i32,
+    /// scale · Σq, which a weight's minimum is multiplied with.
+    pub(crate) total: f32,
 }
 
 /// Quantised rows, in groups of up to sixteen; inside a group block by block, and in a block row by row,
@@ -59,6 +61,7 @@ impl Quantised {
             quants: [0; BLOCK],
             scale: 0.0,
             correction: 0,
+            total: 0.0,
         };
         self.blocks.resize(rows * self.row_blocks, empty);
         for (row, x) in x.chunks_exact(inputs).enumerate() {
@@ -101,7 +104,7 @@ per_isa! {
             let whole = |x: f32| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
             let quants = x.map(|x| whole(x) as i8);
             let sum: i32 = quants.iter().map(|&quant| i32::from(quant)).sum();
-            *place = Block { quants, scale, correction: -128 * sum };
+            *place = Block { quants, scale, correction: -128 * sum, total: scale * sum as f32 };
         }
     }
 }
@@ -185,6 +188,7 @@ mod tests {
                 assert_eq!(left.quants, right.quants);
                 assert_eq!(left.scale.to_bits(), right.scale.to_bits());
                 assert_eq!(left.correction, right.correction);
+                assert_eq!(left.total.to_bits(), right.total.to_bits());
             }
         }
     }

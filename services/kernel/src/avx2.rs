@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use crate::activation::{Block, GROUP, Group};
-use crate::matrix::{BLOCK, f32 as float, q8_0};
+use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
 
 /// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs.
 const F32_ROWS: usize = 3;
@@ -16,7 +16,9 @@ const F32_ROWS: usize = 3;
 const F32_INPUTS: usize = 64;
 /// 4 rows × 2 registers of 8 outputs, beside 2 of weights.
 const Q8_0_ROWS: usize = 4;
-/// How many blocks ahead memory is asked for a block of 8-bit weights: 4 KiB.
+/// 4 rows × 2 registers of 16-bit sums, beside 4 of weights.
+const Q4_ROWS: usize = 4;
+/// How many blocks ahead memory is asked for a block of weights: 4 KiB of 8 bits, 2 of 4.
 const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
@@ -168,14 +170,98 @@ fn q8_0_rows<const ROWS: usize>(
     }
 }
 
+/// See [`crate::portable::q4`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
+    let sums = &mut sums[..x.rows];
+    sums.fill([0.0; q4::WIDTH]);
+    // Unknown to the compiler for the same reason as above.
+    let eights = std::hint::black_box(BLOCK / 8);
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        prefetch(quants);
+        for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
+            match x.len() {
+                1 => q4_rows::<1>(quants, scales, eights, x, sums),
+                2 => q4_rows::<2>(quants, scales, eights, x, sums),
+                3 => q4_rows::<3>(quants, scales, eights, x, sums),
+                _ => q4_rows::<Q4_ROWS>(quants, scales, eights, x, sums),
+            }
+        }
+    }
+}
+
+/// Adds one block (`eights` times eight inputs) to `ROWS` rows of sums.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn q4_rows<const ROWS: usize>(
+    quants: &q4::Quants,
+    scales: &q4::Scales,
+    eights: usize,
+    x: &[Block],
+    sums: &mut [[f32; q4::WIDTH]],
+) {
+    let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
+    let sums: &mut [[f32; q4::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
+    let four_bits = _mm256_set1_epi8(0xf);
+    let ones = _mm256_set1_epi16(1);
+    // SAFETY: eight inputs are 64 bytes of weights (two halves of 32) and 8 of the 32 numbers of a row, and
+    // `eights` is at most 4 by the caller; scales and minima are 32 bytes each, aligned; the sums of a row are
+    // 16 floats.
+    unsafe {
+        // In 16 bits: eight pairs of at most 15 · 128 each stay below 2¹⁵.
+        let mut whole = [[_mm256_setzero_si256(); 2]; ROWS];
+        for eight in 0..eights {
+            let weights = quants.0.as_ptr().add(eight).cast::<__m256i>();
+            let both = [
+                _mm256_load_si256(weights),
+                _mm256_load_si256(weights.add(1)),
+            ];
+            let first = both.map(|both| _mm256_and_si256(both, four_bits));
+            let second = both.map(|both| _mm256_and_si256(_mm256_srli_epi16::<4>(both), four_bits));
+            for ([whole_low, whole_high], x) in whole.iter_mut().zip(x) {
+                let place = x.quants.as_ptr().add(8 * eight).cast::<i32>();
+                let x = _mm256_set1_epi32(place.read_unaligned());
+                *whole_low = _mm256_add_epi16(*whole_low, _mm256_maddubs_epi16(first[0], x));
+                *whole_high = _mm256_add_epi16(*whole_high, _mm256_maddubs_epi16(first[1], x));
+                let x = _mm256_set1_epi32(place.add(1).read_unaligned());
+                *whole_low = _mm256_add_epi16(*whole_low, _mm256_maddubs_epi16(second[0], x));
+                *whole_high = _mm256_add_epi16(*whole_high, _mm256_maddubs_epi16(second[1], x));
+            }
+        }
+        let halves = |bits: &[u16; 16]| {
+            let bits = bits.as_ptr().cast::<__m128i>();
+            [
+                _mm256_cvtph_ps(_mm_load_si128(bits)),
+                _mm256_cvtph_ps(_mm_load_si128(bits.add(1))),
+            ]
+        };
+        let (scales, minima) = (halves(&scales.scales), halves(&scales.minima));
+        for ((whole, x), sums) in whole.iter().zip(x).zip(sums) {
+            let (x_scale, x_total) = (_mm256_set1_ps(x.scale), _mm256_set1_ps(x.total));
+            for (half, whole) in whole.iter().enumerate() {
+                let place = sums.as_mut_ptr().add(8 * half);
+                let scale = _mm256_mul_ps(scales[half], x_scale);
+                let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(*whole, ones));
+                let sum = _mm256_fmadd_ps(whole, scale, _mm256_loadu_ps(place));
+                _mm256_storeu_ps(place, _mm256_fnmadd_ps(minima[half], x_total, sum));
+            }
+        }
+    }
+}
+
 /// Asks for the block that comes `PREFETCH` blocks later, in this tile or the next.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn prefetch(block: &q8_0::Quants) {
+fn prefetch<Quants>(block: &Quants) {
     let later = std::ptr::from_ref(block)
         .wrapping_add(PREFETCH)
         .cast::<i8>();
-    for line in 0..size_of::<q8_0::Quants>() / 64 {
+    for line in 0..size_of::<Quants>() / 64 {
         _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
     }
 }

@@ -8,7 +8,7 @@
 use std::arch::x86_64::*;
 
 use crate::activation::{Block, GROUP, Group};
-use crate::matrix::{BLOCK, f32 as float, q8_0};
+use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
 
 /// Rows that keep their sums in registers together: 8 rows × 2 registers of 16 outputs.
 const F32_ROWS: usize = 8;
@@ -16,7 +16,9 @@ const F32_ROWS: usize = 8;
 const F32_INPUTS: usize = 64;
 /// Rows that use a block's weights while they are in registers.
 const Q8_0_ROWS: usize = 8;
-/// How many blocks ahead memory is asked for a block of 8-bit weights: 4 KiB.
+/// The same.
+const Q4_ROWS: usize = 8;
+/// How many blocks ahead memory is asked for a block of weights: 4 KiB of 8 bits, 2 of 4.
 const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
@@ -146,14 +148,91 @@ fn q8_0_rows<const ROWS: usize>(
     }
 }
 
+/// See [`crate::portable::q4`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
+    let sums = &mut sums[..x.rows];
+    sums.fill([0.0; q4::WIDTH]);
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        prefetch(quants);
+        for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
+            match x.len() {
+                1 => q4_rows::<1>(quants, scales, x, sums),
+                2 => q4_rows::<2>(quants, scales, x, sums),
+                3 => q4_rows::<3>(quants, scales, x, sums),
+                4 => q4_rows::<4>(quants, scales, x, sums),
+                5 => q4_rows::<5>(quants, scales, x, sums),
+                6 => q4_rows::<6>(quants, scales, x, sums),
+                7 => q4_rows::<7>(quants, scales, x, sums),
+                _ => q4_rows::<Q4_ROWS>(quants, scales, x, sums),
+            }
+        }
+    }
+}
+
+/// Adds one block to `ROWS` rows of sums.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn q4_rows<const ROWS: usize>(
+    quants: &q4::Quants,
+    scales: &q4::Scales,
+    x: &[Block],
+    sums: &mut [[f32; q4::WIDTH]],
+) {
+    let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
+    let sums: &mut [[f32; q4::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
+    let four_bits = _mm512_set1_epi8(0xf);
+    // SAFETY: eight inputs are 64 aligned bytes of weights and 8 of the 32 numbers of a row; scales and minima
+    // are 32 aligned bytes each; the sums of a row are 16 floats.
+    unsafe {
+        let weights = quants.0.as_ptr().cast::<__m512i>();
+        let weights: [[__m512i; 2]; BLOCK / 8] = std::array::from_fn(|eight| {
+            let both = _mm512_load_si512(weights.add(eight));
+            [
+                _mm512_and_si512(both, four_bits),
+                _mm512_and_si512(_mm512_srli_epi16::<4>(both), four_bits),
+            ]
+        });
+        let halves = |bits: &[u16; 16]| _mm512_cvtph_ps(_mm256_load_si256(bits.as_ptr().cast()));
+        let (scales, minima) = (halves(&scales.scales), halves(&scales.minima));
+        for (x, sums) in x.iter().zip(sums) {
+            // Two sums, so that eight products are not one chain.
+            let mut whole = [_mm512_setzero_si512(); 2];
+            for (eight, weights) in weights.iter().enumerate() {
+                for (half, whole) in whole.iter_mut().enumerate() {
+                    let place = x.quants.as_ptr().add(8 * eight + 4 * half).cast::<i32>();
+                    *whole = _mm512_dpbusd_epi32(
+                        *whole,
+                        weights[half],
+                        _mm512_set1_epi32(place.read_unaligned()),
+                    );
+                }
+            }
+            let whole = _mm512_cvtepi32_ps(_mm512_add_epi32(whole[0], whole[1]));
+            let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scale));
+            let place = sums.as_mut_ptr();
+            let sum = _mm512_fmadd_ps(whole, scale, _mm512_loadu_ps(place));
+            _mm512_storeu_ps(
+                place,
+                _mm512_fnmadd_ps(minima, _mm512_set1_ps(x.total), sum),
+            );
+        }
+    }
+}
+
 /// Asks for the block that comes `PREFETCH` blocks later, in this tile or the next.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-fn prefetch(block: &q8_0::Quants) {
+fn prefetch<Quants>(block: &Quants) {
     let later = std::ptr::from_ref(block)
         .wrapping_add(PREFETCH)
         .cast::<i8>();
-    for line in 0..size_of::<q8_0::Quants>() / 64 {
+    for line in 0..size_of::<Quants>() / 64 {
         _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
     }
 }

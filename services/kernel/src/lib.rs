@@ -37,6 +37,6 @@ pub use attention::Heads;
 pub use cache::{Cache, PAGE};
 pub use compute::Compute;
 pub use isa::{Detection, Isa, UnsupportedIsa};
-pub use matrix::{BLOCK, Kind, Matrix, PackError};
+pub use matrix::{BLOCK, Kind, Matrix, PackError, Q4Format};
 pub use multiply::Product;
 pub use pool::Pool;

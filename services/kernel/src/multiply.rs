@@ -8,7 +8,7 @@
 use crate::activation::{GROUP, Group, Quantised};
 use crate::compute::Compute;
 use crate::isa::Isa;
-use crate::matrix::{Kind, Matrix, Tiles, f32 as float, q8_0};
+use crate::matrix::{Kind, Matrix, Tiles, f32 as float, q4, q8_0};
 use crate::pool::Scatter;
 use crate::portable;
 #[cfg(target_arch = "x86_64")]
@@ -146,6 +146,12 @@ impl Product<'_> {
                         q8_0(input.isa, tiles.tile(tile), rows, &mut sums);
                         self.store(tile, group, &sums[..rows.rows]);
                     }
+                    Tiles::Q4(tiles) => {
+                        let rows = input.quantised.group(group);
+                        let mut sums = [[0.0; q4::WIDTH]; GROUP];
+                        q4(input.isa, tiles.tile(tile), rows, &mut sums);
+                        self.store(tile, group, &sums[..rows.rows]);
+                    }
                 }
             }
         }
@@ -185,3 +191,4 @@ macro_rules! by_isa {
 
 by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]));
 by_isa!(q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]));
+by_isa!(q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]));

@@ -3,7 +3,7 @@
 use half::f16;
 
 use crate::activation::{GROUP, Group};
-use crate::matrix::{f32 as float, q8_0};
+use crate::matrix::{f32 as float, q4, q8_0};
 
 /// `sums[r]` = row r of `x` times the tile, for up to [`GROUP`] rows of as many inputs as the tile has lanes.
 pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
@@ -35,6 +35,30 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
                 });
                 let scale = f16::from_bits(scales.0[output]).to_f32() * x.scale;
                 *sum = (products.sum::<i32>() as f32).mul_add(scale, *sum);
+            }
+        }
+    }
+}
+
+/// `sums[r]` = row r of the group times the tile.
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
+    let sums = &mut sums[..x.rows];
+    sums.fill([0.0; q4::WIDTH]);
+    for ((quants, scales), x) in tile
+        .quants
+        .iter()
+        .zip(tile.scales)
+        .zip(x.blocks.chunks_exact(x.rows))
+    {
+        for (sums, x) in sums.iter_mut().zip(x) {
+            for (output, sum) in sums.iter_mut().enumerate() {
+                let products = x.quants.iter().enumerate();
+                let products =
+                    products.map(|(input, &x)| i32::from(quants.get(output, input)) * i32::from(x));
+                let [scale, minimum] = [scales.scales, scales.minima]
+                    .map(|bits| f16::from_bits(bits[output]).to_f32());
+                *sum = (products.sum::<i32>() as f32).mul_add(scale * x.scale, *sum);
+                *sum = (-minimum).mul_add(x.total, *sum);
             }
         }
     }

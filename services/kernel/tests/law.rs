@@ -162,8 +162,8 @@ proptest! {
 
 #[test]
 fn the_largest_weights_and_activations_saturate_nowhere() {
-    for weight in [1.0, -1.0] {
-        let matrix = Matrix::pack(Kind::Q8_0, 16, 64, |_, row| {
+    for (kind, weight) in [(Kind::Q8_0, 1.0), (Kind::Q8_0, -1.0), (Kind::Q4, 1.0)] {
+        let matrix = Matrix::pack(kind, 16, 64, |_, row| {
             row.fill(weight);
             Ok::<(), Infallible>(())
         });

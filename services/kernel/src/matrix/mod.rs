@@ -6,9 +6,12 @@
 //! `new`, `set_row`, `row`, `tile`, and the arithmetic that its products are held to in its first lines.
 
 pub(crate) mod f32;
+pub(crate) mod q4;
 pub(crate) mod q8_0;
 
 use self::f32::F32Tiles;
+pub use self::q4::Q4Format;
+use self::q4::Q4Tiles;
 use self::q8_0::Q8Tiles;
 
 /// Inputs that share one scale in the quantised kinds.
@@ -21,11 +24,14 @@ pub enum Kind {
     F32,
     /// 8-bit integers with a half-precision scale per block of 32 inputs: GGUF's Q8_0.
     Q8_0,
+    /// 4-bit integers with a half-precision scale and minimum per block of 32 inputs: what GGUF's Q4_0, Q4_1
+    /// and Q4_K are held as.
+    Q4,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 2] = [Kind::F32, Kind::Q8_0];
+    pub const ALL: [Kind; 3] = [Kind::F32, Kind::Q8_0, Kind::Q4];
 }
 
 /// Why a matrix could not be packed.
@@ -33,11 +39,13 @@ impl Kind {
 pub enum PackError<E: std::fmt::Display> {
     /// This kind cannot hold such rows: pack the tensor as another one ([`Kind::F32`] takes any shape).
     #[error(
-        "{kind:?} packs blocks of {BLOCK} inputs, and rows of {inputs} inputs are not whole blocks"
+        "{kind:?} packs blocks of {block} inputs, and rows of {inputs} inputs are not whole blocks"
     )]
     NotInBlocks {
         /// The kind that was asked for.
         kind: Kind,
+        /// Inputs that must stand together.
+        block: usize,
         /// The row's length.
         inputs: usize,
     },
@@ -66,6 +74,7 @@ pub struct Matrix {
 pub(crate) enum Tiles {
     F32(F32Tiles),
     Q8_0(Q8Tiles),
+    Q4(Q4Tiles),
 }
 
 impl Matrix {
@@ -73,7 +82,9 @@ impl Matrix {
     ///
     /// `source(output, row)` writes the `inputs` weights of one output; it is called once for every output,
     /// in order. [`Kind::Q8_0`] quantises them by ggml's rule: per block d = max|w| / 127, q = round(w / d)
-    /// with halves away from zero, d stored in half precision.
+    /// with halves away from zero, d stored in half precision. [`Kind::Q4`] spreads 16 steps evenly over the
+    /// range of each block, zero included: a quantiser that searches does better, and its blocks can be packed by
+    /// [`Matrix::pack_q4_blocks`].
     pub fn pack<E: std::fmt::Display>(
         kind: Kind,
         outputs: usize,
@@ -87,6 +98,7 @@ impl Matrix {
             match &mut matrix.tiles {
                 Tiles::F32(tiles) => tiles.set_row(output, &row),
                 Tiles::Q8_0(tiles) => tiles.set_row(output, &row),
+                Tiles::Q4(tiles) => tiles.set_row(output, &row),
             }
         }
         Ok(matrix)
@@ -101,7 +113,7 @@ impl Matrix {
         inputs: usize,
         mut source: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
     ) -> Result<Self, PackError<E>> {
-        let mut tiles = Q8Tiles::new(outputs, blocks(Kind::Q8_0, outputs, inputs)?);
+        let mut tiles = Q8Tiles::new(outputs, blocks(Kind::Q8_0, BLOCK, outputs, inputs)?);
         let mut row = vec![0; inputs / BLOCK * q8_0::BLOCK_BYTES];
         for output in 0..outputs {
             source(output, &mut row).map_err(PackError::Source)?;
@@ -114,17 +126,38 @@ impl Matrix {
         })
     }
 
+    /// Packs rows of GGUF's 4-bit blocks as they stand in the file.
+    ///
+    /// `source(output, row)` writes the `inputs / block_inputs × block_bytes` bytes of one output.
+    pub fn pack_q4_blocks<E: std::fmt::Display>(
+        format: Q4Format,
+        outputs: usize,
+        inputs: usize,
+        mut source: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+    ) -> Result<Self, PackError<E>> {
+        let stored = blocks(Kind::Q4, format.block_inputs(), outputs, inputs)?;
+        let mut tiles = Q4Tiles::new(outputs, inputs / BLOCK);
+        let mut row = vec![0; stored * format.block_bytes()];
+        for output in 0..outputs {
+            source(output, &mut row).map_err(PackError::Source)?;
+            tiles.set_row_of_blocks(output, format, &row);
+        }
+        Ok(Self {
+            outputs,
+            inputs,
+            tiles: Tiles::Q4(tiles),
+        })
+    }
+
     fn zeroed<E: std::fmt::Display>(
         kind: Kind,
         outputs: usize,
         inputs: usize,
     ) -> Result<Self, PackError<E>> {
-        if outputs == 0 || inputs == 0 {
-            return Err(PackError::Empty { outputs, inputs });
-        }
         let tiles = match kind {
-            Kind::F32 => Tiles::F32(F32Tiles::new(outputs, inputs)),
-            Kind::Q8_0 => Tiles::Q8_0(Q8Tiles::new(outputs, blocks(kind, outputs, inputs)?)),
+            Kind::F32 => Tiles::F32(F32Tiles::new(outputs, blocks(kind, 1, outputs, inputs)?)),
+            Kind::Q8_0 => Tiles::Q8_0(Q8Tiles::new(outputs, blocks(kind, BLOCK, outputs, inputs)?)),
+            Kind::Q4 => Tiles::Q4(Q4Tiles::new(outputs, blocks(kind, BLOCK, outputs, inputs)?)),
         };
         Ok(Self {
             outputs,
@@ -148,6 +181,7 @@ impl Matrix {
         match self.tiles {
             Tiles::F32(_) => Kind::F32,
             Tiles::Q8_0(_) => Kind::Q8_0,
+            Tiles::Q4(_) => Kind::Q4,
         }
     }
 
@@ -156,6 +190,7 @@ impl Matrix {
         match &self.tiles {
             Tiles::F32(tiles) => tiles.bytes(),
             Tiles::Q8_0(tiles) => tiles.bytes(),
+            Tiles::Q4(tiles) => tiles.bytes(),
         }
     }
 
@@ -177,6 +212,7 @@ impl Matrix {
         match &self.tiles {
             Tiles::F32(tiles) => tiles.row(output, into),
             Tiles::Q8_0(tiles) => tiles.row(output, into),
+            Tiles::Q4(tiles) => tiles.row(output, into),
         }
     }
 }
@@ -187,23 +223,29 @@ impl Tiles {
         match self {
             Tiles::F32(tiles) => tiles.count(),
             Tiles::Q8_0(tiles) => tiles.count(),
+            Tiles::Q4(tiles) => tiles.count(),
         }
     }
 }
 
-/// Blocks in a row, when rows are whole blocks.
+/// Blocks of `block` inputs in a row, when rows are whole blocks.
 fn blocks<E: std::fmt::Display>(
     kind: Kind,
+    block: usize,
     outputs: usize,
     inputs: usize,
 ) -> Result<usize, PackError<E>> {
     if outputs == 0 || inputs == 0 {
         return Err(PackError::Empty { outputs, inputs });
     }
-    if !inputs.is_multiple_of(BLOCK) {
-        return Err(PackError::NotInBlocks { kind, inputs });
+    if !inputs.is_multiple_of(block) {
+        return Err(PackError::NotInBlocks {
+            kind,
+            block,
+            inputs,
+        });
     }
-    Ok(inputs / BLOCK)
+    Ok(inputs / block)
 }
 
 #[cfg(test)]
@@ -227,7 +269,11 @@ mod tests {
 
     #[test]
     fn rows_come_back() {
-        for (kind, tolerance) in [(Kind::F32, 0.0), (Kind::Q8_0, 0.5 / 127.0 + 1e-3)] {
+        for (kind, tolerance) in [
+            (Kind::F32, 0.0),
+            (Kind::Q8_0, 0.5 / 127.0 + 1e-3),
+            (Kind::Q4, 1.0 / 15.0 + 1e-3),
+        ] {
             let matrix = packed(kind, 37, 96).unwrap();
             let mut row = [0.0; 96];
             for output in 0..37 {
