@@ -1,1 +1,25 @@
-//! One level in one process.
+//! One level in one process: configuration → load → serve → drain.
+//!
+//! In reading order:
+//!
+//! - [`args`]: the command line and the environment, as they are written
+//! - [`settings`]: what they and the cascade file come to, checked
+//! - [`model`]: a level out of settings: a model with a Max-Gram beside it, or Max-Gram alone
+//! - [`shutdown`]: who may ask the process to end: a signal, or the parent by going away
+//! - [`serve()`]: the process's life: bind, load, announce, serve, drain
+//! - [`error`]: why a worker does not start
+//!
+//! A worker knows nothing of cascades, plans or other levels. It never restarts anything, and writes nothing but its log
+//! and, on standard output, one line once it answers calls.
+
+pub mod args;
+pub mod error;
+pub mod model;
+mod serve;
+pub mod settings;
+pub mod shutdown;
+
+pub use args::Args;
+pub use error::Error;
+pub use serve::{Announcement, run, serve};
+pub use settings::Settings;

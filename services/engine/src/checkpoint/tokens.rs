@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use serde::Deserialize;
 
-use super::huggingface::read_json;
+use super::{gguf, huggingface::read_json};
 use crate::error::{LoadError, Result};
 
 /// What levels must agree on before they can share a cascade.
@@ -47,6 +47,20 @@ struct RawAdded {
 }
 
 impl TokenMap {
+    /// Reads the map of a model alone: `tokenizer.json` of a folder, or the tokens of a GGUF file. A folder needs no
+    /// weights for that.
+    ///
+    /// # Errors
+    /// [`LoadError`] that names the file and what in it is missing or wrong.
+    pub fn load(path: &Path) -> Result<Self> {
+        if path.is_dir() {
+            Self::of_folder(path)
+        } else {
+            let (_, tokens, _) = gguf::open(path)?;
+            Ok(tokens)
+        }
+    }
+
     /// Reads `tokenizer.json` of a folder.
     pub(super) fn of_folder(folder: &Path) -> Result<Self> {
         let path = folder.join("tokenizer.json");

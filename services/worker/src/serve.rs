@@ -1,0 +1,188 @@
+//! The life of a worker.
+
+use std::{
+    io::{self, Write},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use csd_level::Level;
+use csd_transport::{LevelService, ServiceOptions, incoming};
+use serde::Serialize;
+use tokio::{
+    net::{TcpListener, TcpSocket, lookup_host},
+    sync::oneshot,
+};
+
+use crate::{Args, Error, Settings, model::Model, settings::LevelSource, shutdown};
+
+/// How long running calls may take to end after a worker was asked to.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1024;
+
+/// What a worker says once it answers calls.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Announcement {
+    /// The level.
+    pub level: String,
+    /// The process.
+    pub pid: u32,
+    /// Where it answers: `http://127.0.0.1:40123`.
+    pub address: String,
+}
+
+/// Runs `csd worker`: serves until a signal comes, or the parent goes.
+///
+/// # Errors
+/// [`Error`] naming what is wrong. Once it serves, nothing that a caller does is an error.
+pub async fn run(args: Args) -> Result<(), Error> {
+    // First, so that a signal that comes while the model loads ends the process in order.
+    let shutdown = shutdown::requested(args.with_parent)?;
+    let settings = Settings::resolve(&args)?;
+    let mut options = csd_telemetry::Options::from_env();
+    options.instance = Some(format!("{}-{}", settings.name, std::process::id()));
+    let _telemetry = csd_telemetry::init("csd-worker", &options)?;
+    serve(settings, print, async {
+        let reason = shutdown.await;
+        tracing::info!(reason, "ending");
+    })
+    .await
+}
+
+/// Serves a level until `shutdown`, then drains. `announce` is called once it answers calls.
+///
+/// # Errors
+/// As [`run`].
+pub async fn serve(
+    settings: Settings,
+    announce: impl FnOnce(&Announcement),
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    let mut shutdown = pin!(shutdown);
+    let Settings {
+        name,
+        source,
+        listen,
+        queue,
+    } = settings;
+    // Before loading, which may take long, so that a port in use is noticed at once; but listening after it, so that
+    // whoever comes too early is refused at once and does not wait.
+    let socket = bind(&listen).await?;
+    tracing::info!(level = name, model = %source.model().display(), "loading");
+    let model = tokio::select! {
+        model = load(name.clone(), source) => Arc::new(model?),
+        () = &mut shutdown => return Ok(()),
+    };
+    let listener = open(socket)?;
+    let address = local_address(&listener)?;
+
+    let options = ServiceOptions {
+        concurrency: queue,
+        ..ServiceOptions::default()
+    };
+    let gauged = model.clone();
+    let level: Arc<dyn Level> = model;
+    describe(&level, address);
+    let service = LevelService::with_engine(level, options, move |gauges| gauged.gauge(gauges));
+    announce(&Announcement {
+        level: name,
+        pid: std::process::id(),
+        address: format!("http://{address}"),
+    });
+    csd_transport::serve(incoming(listener), service, DRAIN, shutdown).await?;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Loads on a thread that nobody has to wait for: neither the runtime's other work nor, when the process is to end before
+/// the model is there, its exit.
+async fn load(name: String, source: LevelSource) -> Result<Model, Error> {
+    let (send, loaded) = oneshot::channel();
+    let work = move || {
+        // Nobody receives it when the process is ending already.
+        let _ = send.send(Model::load(&name, source));
+    };
+    thread::Builder::new()
+        .name("csd-load".into())
+        .spawn(work)
+        .map_err(|source| Error::System {
+            what: "a thread",
+            source,
+        })?;
+    loaded.await.unwrap_or(Err(Error::LoadingFailed))
+}
+
+/// Takes an address without listening at it yet.
+async fn bind(listen: &str) -> Result<TcpSocket, Error> {
+    let unknown = |reason: String| {
+        let reason = format!("{listen:?}: {reason}; must be ADDRESS:PORT, port 0 picks a free one");
+        Error::setting("listen", reason)
+    };
+    let mut addresses = lookup_host(listen)
+        .await
+        .map_err(|error| unknown(error.to_string()))?;
+    let address = addresses
+        .next()
+        .ok_or_else(|| unknown("no such host".into()))?;
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6(),
+    };
+    let bound = socket.and_then(|socket| {
+        // A worker that comes back at its address must not wait for the connections of its last life to expire.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(socket)
+    });
+    bound.map_err(|source| Error::Listen { address, source })
+}
+
+fn open(socket: TcpSocket) -> Result<TcpListener, Error> {
+    let address = socket.local_addr().map_err(no_address)?;
+    socket
+        .listen(BACKLOG)
+        .map_err(|source| Error::Listen { address, source })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    listener.local_addr().map_err(no_address)
+}
+
+fn no_address(source: io::Error) -> Error {
+    Error::System {
+        what: "a socket's address",
+        source,
+    }
+}
+
+fn describe(level: &Arc<dyn Level>, address: SocketAddr) {
+    let description = level.description();
+    tracing::info!(
+        level = description.name,
+        %address,
+        model = description.model,
+        dtype = description.dtype,
+        device = description.device,
+        context = description.context,
+        vocabulary = description.vocabulary,
+        exact = description.exact,
+        "serving"
+    );
+}
+
+/// One line on standard output. That nobody reads it is no reason not to serve.
+fn print(announcement: &Announcement) {
+    let mut output = io::stdout().lock();
+    let written = serde_json::to_writer(&mut output, announcement)
+        .map_err(io::Error::from)
+        .and_then(|()| output.write_all(b"\n"))
+        .and_then(|()| output.flush());
+    if let Err(error) = written {
+        tracing::warn!(%error, "the announcement was not read");
+    }
+}

@@ -1,0 +1,169 @@
+//! What a worker is to do: the file's level, with what the command line and the environment change about it.
+
+use std::path::{Path, PathBuf};
+
+use csd_config::{Cascade, Source};
+use csd_engine::{Device, Weights};
+
+use crate::{Args, Error};
+
+/// Where a worker listens when nobody says where: at a free port, for this machine alone.
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// A checked worker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Its level's name.
+    pub name: String,
+    /// What it serves.
+    pub source: LevelSource,
+    /// `HOST:PORT`; port 0 picks a free one.
+    pub listen: String,
+    /// Calls at once, running or waiting; more are refused.
+    pub queue: usize,
+}
+
+/// What a worker serves.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LevelSource {
+    /// A model, with or without a Max-Gram beside it.
+    Neural {
+        /// The engine's part.
+        engine: csd_engine::Settings,
+        /// Whether a Max-Gram runs in the same process.
+        assisted: bool,
+        /// Its fallback table.
+        bigram: Option<PathBuf>,
+    },
+    /// Max-Gram alone.
+    MaxGram {
+        /// A folder with the `tokenizer.json`, or a GGUF file, whose token ids it speaks.
+        model: PathBuf,
+        /// Its fallback table.
+        bigram: Option<PathBuf>,
+    },
+}
+
+impl Settings {
+    /// Reads the cascade file and applies the arguments.
+    ///
+    /// # Errors
+    /// [`Error`] naming the file and field, the level, or the argument.
+    pub fn resolve(args: &Args) -> Result<Self, Error> {
+        let cascade = match &args.cascade {
+            Some(file) => Cascade::load(file)?,
+            None => {
+                let here = std::env::current_dir().map_err(Error::CurrentDirectory)?;
+                Cascade::built_in(&here)?
+            }
+        };
+        let names = || cascade.levels.iter().map(|level| level.name.clone());
+        let unknown = || Error::UnknownLevel {
+            name: args.level.clone(),
+            levels: names().collect(),
+        };
+        let level = cascade.levels.iter().find(|level| level.name == args.level);
+        let level = level.ok_or_else(unknown)?.clone();
+        let queue = positive("queue", args.queue)?.unwrap_or(level.queue);
+        Ok(Self {
+            source: source(level.source, &level.name, queue, args)?,
+            listen: args
+                .listen
+                .clone()
+                .or(level.listen)
+                .unwrap_or_else(|| ANY_PORT.into()),
+            name: level.name,
+            queue,
+        })
+    }
+}
+
+fn source(file: Source, name: &str, queue: usize, args: &Args) -> Result<LevelSource, Error> {
+    let other = |model: PathBuf| args.model.clone().unwrap_or(model);
+    match file {
+        Source::Neural {
+            model,
+            weights,
+            device,
+            threads,
+            rows,
+            context,
+            cache_bytes,
+            assisted,
+            bigram,
+        } => {
+            let cache =
+                positive("cache-mib", args.cache_mib)?.map(|mib| mib.saturating_mul(1 << 20));
+            let engine = csd_engine::Settings {
+                weights: match &args.dtype {
+                    Some(dtype) => parse_weights(dtype)?,
+                    None => match weights {
+                        csd_config::Weights::F32 => Weights::F32,
+                        csd_config::Weights::Q8_0 => Weights::Q8_0,
+                        csd_config::Weights::Q4K => Weights::Q4K,
+                    },
+                },
+                device: parse_device(args.device.as_ref().unwrap_or(&device))?,
+                threads: positive("threads", args.threads)?.unwrap_or(threads),
+                rows,
+                context: positive("context", args.context)?.or(context),
+                cache_bytes: cache.unwrap_or(cache_bytes),
+                queue,
+                ..csd_engine::Settings::new(name, other(model))
+            };
+            Ok(LevelSource::Neural {
+                engine,
+                assisted,
+                bigram,
+            })
+        }
+        // Settings of models may stand in an environment that all workers of a machine share.
+        Source::MaxGram { model, bigram } => Ok(LevelSource::MaxGram {
+            model: other(model),
+            bigram,
+        }),
+    }
+}
+
+fn positive(setting: &'static str, value: Option<usize>) -> Result<Option<usize>, Error> {
+    match value {
+        Some(0) => Err(Error::setting(setting, "must be at least 1")),
+        value => Ok(value),
+    }
+}
+
+fn parse_weights(text: &str) -> Result<Weights, Error> {
+    match text {
+        "f32" => Ok(Weights::F32),
+        "q8_0" => Ok(Weights::Q8_0),
+        "q4_k" => Ok(Weights::Q4K),
+        _ => {
+            let reason = format!("{text:?}: must be f32, q8_0 or q4_k");
+            Err(Error::setting("dtype", reason))
+        }
+    }
+}
+
+fn parse_device(text: &str) -> Result<Device, Error> {
+    let number = match text {
+        "cpu" => return Ok(Device::Cpu),
+        "cuda" => Some(0),
+        _ => text
+            .strip_prefix("cuda:")
+            .and_then(|number| number.parse().ok()),
+    };
+    number.map(Device::Cuda).ok_or_else(|| {
+        let reason = format!("{text:?}: must be cpu, or cuda:N for the N-th CUDA device from 0");
+        Error::setting("device", reason)
+    })
+}
+
+impl LevelSource {
+    /// The model, for the log.
+    pub fn model(&self) -> &Path {
+        match self {
+            Self::Neural { engine, .. } => &engine.model,
+            Self::MaxGram { model, .. } => model,
+        }
+    }
+}
