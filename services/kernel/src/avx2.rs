@@ -7,10 +7,11 @@
 
 use std::arch::x86_64::*;
 
-use crate::activation::{Block, GROUP, Group};
+use crate::activation::{Block, Group};
 use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
 
-/// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs.
+/// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs, beside 3 of `x` and one
+/// of weights.
 const F32_ROWS: usize = 3;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
 const F32_INPUTS: usize = 64;
@@ -23,26 +24,20 @@ const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
+pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     let inputs = tile.len();
-    let rows = x.len() / inputs;
-    sums[..rows].fill([0.0; float::WIDTH]);
+    // Four rows as two and two: a row alone is one chain of sums with nothing beside it.
+    let together = sums.len().div_ceil(sums.len().div_ceil(F32_ROWS));
+    sums.fill([0.0; float::WIDTH]);
     for first in (0..inputs).step_by(F32_INPUTS) {
         let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
-        let mut row = 0;
-        while row < rows {
-            let x = &x[row * inputs + first..];
-            match rows - row {
-                1 => f32_rows::<1>(lanes, x, inputs, &mut sums[row..]),
-                2 => f32_rows::<2>(lanes, x, inputs, &mut sums[row..]),
-                4 => f32_rows::<2>(lanes, x, inputs, &mut sums[row..]),
-                _ => f32_rows::<F32_ROWS>(lanes, x, inputs, &mut sums[row..]),
+        for (part, sums) in sums.chunks_mut(together).enumerate() {
+            let x = &x[part * together * inputs + first..];
+            match sums.len() {
+                1 => f32_rows::<1>(lanes, x, inputs, sums),
+                2 => f32_rows::<2>(lanes, x, inputs, sums),
+                _ => f32_rows::<F32_ROWS>(lanes, x, inputs, sums),
             }
-            row += match rows - row {
-                1 => 1,
-                2 | 4 => 2,
-                _ => F32_ROWS,
-            };
         }
     }
 }
@@ -67,12 +62,13 @@ fn f32_rows<const ROWS: usize>(
             }
         }
         for (input, lane) in lanes.iter().enumerate() {
-            let weights: [__m256; 4] =
-                std::array::from_fn(|part| _mm256_load_ps(lane.0.as_ptr().add(8 * part)));
-            for (row, sum) in sum.iter_mut().enumerate() {
-                let x = _mm256_broadcast_ss(&*x.as_ptr().add(row * stride + input));
-                for (sum, weight) in sum.iter_mut().zip(&weights) {
-                    *sum = _mm256_fmadd_ps(*weight, x, *sum);
+            let x: [__m256; ROWS] = std::array::from_fn(|row| {
+                _mm256_broadcast_ss(&*x.as_ptr().add(row * stride + input))
+            });
+            for part in 0..4 {
+                let weights = _mm256_load_ps(lane.0.as_ptr().add(8 * part));
+                for (sum, x) in sum.iter_mut().zip(&x) {
+                    sum[part] = _mm256_fmadd_ps(weights, *x, sum[part]);
                 }
             }
         }
@@ -86,8 +82,7 @@ fn f32_rows<const ROWS: usize>(
 
 /// See [`crate::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
     // A number that the compiler does not know keeps the loop over a block's inputs a loop: unrolled, it is
     // reordered until the weights no longer fit the registers.
@@ -172,8 +167,7 @@ fn q8_0_rows<const ROWS: usize>(
 
 /// See [`crate::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
     // Unknown to the compiler for the same reason as above.
     let eights = std::hint::black_box(BLOCK / 8);

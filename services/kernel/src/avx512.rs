@@ -7,7 +7,7 @@
 
 use std::arch::x86_64::*;
 
-use crate::activation::{Block, GROUP, Group};
+use crate::activation::{Block, Group};
 use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
 
 /// Rows that keep their sums in registers together: 8 rows × 2 registers of 16 outputs.
@@ -23,13 +23,12 @@ const PREFETCH: usize = 8;
 
 /// See [`crate::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
+pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     let inputs = tile.len();
-    let rows = x.len() / inputs;
-    sums[..rows].fill([0.0; float::WIDTH]);
+    sums.fill([0.0; float::WIDTH]);
     for first in (0..inputs).step_by(F32_INPUTS) {
         let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
-        for (part, sums) in sums[..rows].chunks_mut(F32_ROWS).enumerate() {
+        for (part, sums) in sums.chunks_mut(F32_ROWS).enumerate() {
             let x = &x[part * F32_ROWS * inputs + first..];
             match sums.len() {
                 1 => f32_rows::<1>(lanes, x, inputs, sums),
@@ -84,8 +83,7 @@ fn f32_rows<const ROWS: usize>(
 
 /// See [`crate::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
     for ((quants, scales), x) in tile
         .quants
@@ -150,8 +148,7 @@ fn q8_0_rows<const ROWS: usize>(
 
 /// See [`crate::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
     for ((quants, scales), x) in tile
         .quants

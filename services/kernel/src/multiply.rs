@@ -5,6 +5,8 @@
     reason = "chunks write disjoint columns of one output; tiles call their instruction set's code"
 )]
 
+use std::ops::Range;
+
 use crate::activation::{GROUP, Group, Quantised};
 use crate::compute::Compute;
 use crate::isa::Isa;
@@ -127,45 +129,49 @@ impl Product<'_> {
     }
 
     /// All rows times the tiles in `range`, which no other thread works on.
-    fn tiles(&self, input: &Input<'_>, range: std::ops::Range<usize>) {
-        let groups = input.rows.div_ceil(GROUP);
-        for tile in range {
-            for group in 0..groups {
-                match &self.matrix.tiles {
-                    Tiles::F32(tiles) => {
-                        let inputs = self.matrix.inputs();
-                        let x = &input.x
-                            [group * GROUP * inputs..input.rows.min((group + 1) * GROUP) * inputs];
-                        let mut sums = [[0.0; float::WIDTH]; GROUP];
-                        f32(input.isa, tiles.tile(tile), x, &mut sums);
-                        self.store(tile, group, &sums[..x.len() / inputs]);
-                    }
-                    Tiles::Q8_0(tiles) => {
-                        let rows = input.quantised.group(group);
-                        let mut sums = [[0.0; q8_0::WIDTH]; GROUP];
-                        q8_0(input.isa, tiles.tile(tile), rows, &mut sums);
-                        self.store(tile, group, &sums[..rows.rows]);
-                    }
-                    Tiles::Q4(tiles) => {
-                        let rows = input.quantised.group(group);
-                        let mut sums = [[0.0; q4::WIDTH]; GROUP];
-                        q4(input.isa, tiles.tile(tile), rows, &mut sums);
-                        self.store(tile, group, &sums[..rows.rows]);
-                    }
-                }
-            }
+    fn tiles(&self, input: &Input<'_>, range: Range<usize>) {
+        let Input { isa, quantised, .. } = *input;
+        match &self.matrix.tiles {
+            Tiles::F32(tiles) => self.each(input, range, |tile, group, sums| {
+                let inputs = self.matrix.inputs();
+                let x = &input.x[group * GROUP * inputs..][..sums.len() * inputs];
+                f32(isa, tiles.tile(tile), x, sums);
+            }),
+            Tiles::Q8_0(tiles) => self.each(input, range, |tile, group, sums| {
+                q8_0(isa, tiles.tile(tile), quantised.group(group), sums);
+            }),
+            Tiles::Q4(tiles) => self.each(input, range, |tile, group, sums| {
+                q4(isa, tiles.tile(tile), quantised.group(group), sums);
+            }),
         }
     }
 
-    /// Writes the results of a tile, without its padding, into the rows of its group.
-    fn store<const WIDTH: usize>(&self, tile: usize, group: usize, sums: &[[f32; WIDTH]]) {
+    /// Calls `kernel(tile, group, sums)` for every tile and group of rows, and writes the sums, without the
+    /// last tile's padding, into the rows.
+    fn each<const WIDTH: usize>(
+        &self,
+        input: &Input<'_>,
+        range: Range<usize>,
+        kernel: impl Fn(usize, usize, &mut [[f32; WIDTH]]),
+    ) {
         let outputs = self.matrix.outputs();
-        let first = tile * WIDTH;
-        let width = WIDTH.min(outputs - first);
-        for (row, sums) in sums.iter().enumerate() {
-            let start = (group * GROUP + row) * outputs + first;
-            // SAFETY: columns of this tile, which belongs to one chunk, and a chunk to one thread.
-            unsafe { self.out.piece(start..start + width) }.copy_from_slice(&sums[..width]);
+        let mut sums = [[0.0; WIDTH]; GROUP];
+        for tile in range {
+            let first = tile * WIDTH;
+            for group in 0..input.rows.div_ceil(GROUP) {
+                let sums = &mut sums[..GROUP.min(input.rows - group * GROUP)];
+                kernel(tile, group, sums);
+                for (row, sums) in sums.iter().enumerate() {
+                    let start = (group * GROUP + row) * outputs + first;
+                    let width = WIDTH.min(outputs - first);
+                    // SAFETY: columns of this tile, which belongs to one chunk, and a chunk to one thread.
+                    let out = unsafe { self.out.piece(start..start + width) };
+                    match out.first_chunk_mut() {
+                        Some(out) => *out = *sums,
+                        None => out.copy_from_slice(&sums[..width]),
+                    }
+                }
+            }
         }
     }
 }
@@ -189,6 +195,6 @@ macro_rules! by_isa {
     };
 }
 
-by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]));
-by_isa!(q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]));
-by_isa!(q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]));
+by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]));
+by_isa!(q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]));
+by_isa!(q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]));

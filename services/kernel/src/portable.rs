@@ -2,11 +2,11 @@
 
 use half::f16;
 
-use crate::activation::{GROUP, Group};
+use crate::activation::Group;
 use crate::matrix::{f32 as float, q4, q8_0};
 
-/// `sums[r]` = row r of `x` times the tile, for up to [`GROUP`] rows of as many inputs as the tile has lanes.
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]; GROUP]) {
+/// `sums[r]` = row r of `x` times the tile; a row is as many inputs as the tile has lanes.
+pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     for (x, sums) in x.chunks_exact(tile.len()).zip(sums) {
         *sums = [0.0; float::WIDTH];
         for (lane, x) in tile.iter().zip(x) {
@@ -18,8 +18,7 @@ pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDT
 }
 
 /// `sums[r]` = row r of the group times the tile.
-pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
     for ((quants, scales), x) in tile
         .quants
@@ -41,8 +40,7 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
 }
 
 /// `sums[r]` = row r of the group times the tile.
-pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]; GROUP]) {
-    let sums = &mut sums[..x.rows];
+pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
     for ((quants, scales), x) in tile
         .quants
