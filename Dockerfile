@@ -12,6 +12,7 @@ ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 # The shape of the workspace without its code: every manifest, and an empty program wherever cargo expects one.
 FROM ${RUST_IMAGE} AS shape
+LABEL csd.stage=shape
 WORKDIR /source
 COPY . .
 RUN mkdir /shape \
@@ -21,6 +22,7 @@ RUN mkdir /shape \
 
 # What we depend on, compiled once: this layer holds until a manifest changes, whatever happens to the code.
 FROM ${RUST_IMAGE} AS build
+LABEL csd.stage=build
 ARG FEATURES=""
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 WORKDIR /source

@@ -1,7 +1,7 @@
 //! The whole system as a user meets it: `csd up` with its worker processes, spoken to over HTTP.
 //!
-//! [`Up`] starts and stops a cascade, [`client`] asks it for texts, [`prompts`] makes texts to write, [`process`] looks
-//! after the operating system's view of the processes.
+//! [`Up`] starts and stops a cascade, [`containers`] does so with the compose file, [`client`] asks for texts, [`prompts`]
+//! makes texts to write, [`process`] looks after the operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 pub mod client;
+pub mod containers;
 pub mod lossless;
 pub mod plans;
 pub mod process;
