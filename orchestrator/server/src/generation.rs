@@ -199,9 +199,12 @@ impl Generation {
             chunk.tokens.push(Written { token, text });
             reason = end;
         }
-        chunk.finish = reason.map(|reason| Finish {
-            reason,
-            statistics: std::mem::take(&mut self.statistics),
+        chunk.finish = reason.map(|reason| {
+            self.readers.collect(&mut self.statistics);
+            Finish {
+                reason,
+                statistics: std::mem::take(&mut self.statistics),
+            }
         });
         chunk
     }

@@ -1,126 +1,22 @@
-//! The levels of a cascade file, wherever they run.
+//! Finds the levels of a cascade file, wherever they run.
 //!
-//! A [`Seat`] stands for one level from the first moment on, whether its worker is there or not. The target must answer
-//! before anything starts; drafters may come, go and come back.
+//! The target must answer before anything starts; drafters may come, go and come back.
 
-use std::{
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use csd_config::Source;
-use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Error, Kind, Level, Result, Verdict, VerifyRequest,
-};
-use csd_transport::{RemoteLevel, RemoteOptions};
+use csd_level::{Description, Error, Kind, Level as _, Result};
+use csd_transport::RemoteLevel;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::SetupError;
+use crate::{
+    SetupError,
+    seat::{Seat, reach},
+};
 
 /// Between two attempts to reach a level at start.
 const RETRY: Duration = Duration::from_millis(100);
-
-/// How long a single attempt may take.
-const ATTEMPT: Duration = Duration::from_secs(1);
-
-/// A level by name and address; a worker behind it or not.
-pub struct Seat {
-    name: String,
-    address: String,
-    kind: Kind,
-    current: RwLock<Current>,
-}
-
-#[derive(Clone)]
-enum Current {
-    /// Nobody has answered yet. What a level says of itself is then the target's word, with this seat's own name.
-    Vacant(Arc<Description>),
-    Taken(RemoteLevel),
-}
-
-impl Seat {
-    /// Its name in the cascade.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// Where its worker is expected.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
-    /// Whether nobody has ever answered here.
-    pub fn is_vacant(&self) -> bool {
-        matches!(self.current(), Current::Vacant(_))
-    }
-
-    /// Asks whoever is at the address now to be this level.
-    ///
-    /// # Errors
-    /// Those of [`RemoteLevel::connect`].
-    pub async fn meet(&self) -> Result<RemoteLevel> {
-        let options = RemoteOptions {
-            connect_timeout: ATTEMPT,
-            ..RemoteOptions::default()
-        };
-        let level = RemoteLevel::connect(&self.address, options).await?;
-        let found = level.description();
-        if found.kind != self.kind {
-            let reason = format!(
-                "{} serves {:?}, a {:?} level; the cascade file says {:?}",
-                self.address, found.name, found.kind, self.kind
-            );
-            return Err(Error::Unsupported(reason));
-        }
-        Ok(level)
-    }
-
-    /// Puts a worker into the seat.
-    pub fn settle(&self, level: RemoteLevel) {
-        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Current::Taken(level);
-    }
-
-    /// Asks the worker in the seat for a sign of life.
-    ///
-    /// # Errors
-    /// Those of [`RemoteLevel::probe`].
-    pub async fn probe(&self) -> Result<()> {
-        self.taken()?.probe().await.map(drop)
-    }
-
-    fn taken(&self) -> Result<RemoteLevel> {
-        match self.current() {
-            Current::Taken(level) => Ok(level),
-            Current::Vacant(_) => Err(Error::Unavailable(format!(
-                "nobody has answered at {} yet",
-                self.address
-            ))),
-        }
-    }
-
-    fn current(&self) -> Current {
-        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
-        current.clone()
-    }
-}
-
-impl Level for Seat {
-    fn description(&self) -> Arc<Description> {
-        match self.current() {
-            Current::Vacant(description) => description,
-            Current::Taken(level) => level.description(),
-        }
-    }
-
-    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
-        Box::pin(async move { self.taken()?.draft(request).await })
-    }
-
-    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
-        Box::pin(async move { self.taken()?.verify(request).await })
-    }
-}
 
 /// How long to wait for workers at start.
 #[derive(Clone, Copy, Debug)]
@@ -204,12 +100,8 @@ async fn search(
 
 /// Tries until somebody answers; only a wrong address ends it early.
 async fn persist(address: &str) -> Result<RemoteLevel> {
-    let options = RemoteOptions {
-        connect_timeout: ATTEMPT,
-        ..RemoteOptions::default()
-    };
     loop {
-        match RemoteLevel::connect(address, options).await {
+        match reach(address).await {
             Err(error) if error.is_transient() => sleep(RETRY).await,
             outcome => return outcome,
         }
@@ -226,7 +118,7 @@ fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Seat>>, SetupError> {
             kind,
             outcome,
         } = search;
-        let current = match (outcome, &target) {
+        let seat = match (outcome, &target) {
             (Ok(level), _) if level.description().kind != kind => {
                 return Err(SetupError::Kind {
                     level: name,
@@ -234,7 +126,7 @@ fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Seat>>, SetupError> {
                     found: level.description().kind,
                 });
             }
-            (Ok(level), _) => Current::Taken(level),
+            (Ok(level), _) => Seat::taken_by(name, address, level),
             (Err(error), None) => {
                 return Err(SetupError::TargetMissing {
                     level: name,
@@ -244,28 +136,13 @@ fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Seat>>, SetupError> {
             }
             (Err(error), Some(target)) => {
                 tracing::warn!(level = %name, %address, %error, "starting without a drafter");
-                Current::Vacant(vacant(&name, kind, target))
+                Seat::vacant(name, address, kind, target)
             }
-        };
-        let seat = Seat {
-            name,
-            address,
-            kind,
-            current: RwLock::new(current),
         };
         target.get_or_insert_with(|| seat.description());
         seats.push(Arc::new(seat));
     }
     Ok(seats)
-}
-
-fn vacant(name: &str, kind: Kind, target: &Description) -> Arc<Description> {
-    Arc::new(Description {
-        name: name.to_owned(),
-        kind,
-        assisted: false,
-        ..target.clone()
-    })
 }
 
 /// Whether a worker that has come back may take the seat again: it must speak the same tokens, and a target must

@@ -7,7 +7,7 @@
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
-//! - [`levels`], `prober`, [`watch`]: finding the levels, and finding them again
+//! - [`levels`], [`seat`], `prober`, [`watch`]: finding the levels, and finding them again
 //! - [`http`]: the API
 //! - [`serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them
@@ -26,6 +26,7 @@ pub mod plan;
 mod prober;
 mod random;
 mod readers;
+pub mod seat;
 pub mod serve;
 pub mod stop;
 pub mod template;

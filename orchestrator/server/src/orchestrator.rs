@@ -60,6 +60,13 @@ impl Orchestrator {
             verify_timeout: parts.limits.verify_timeout,
         };
         let cascade = Arc::new(Cascade::new(levels, limits)?);
+        let (tokenizer, target) = (
+            parts.text.vocabulary(),
+            cascade.levels()[0].description().vocabulary,
+        );
+        if tokenizer > target {
+            return Err(SetupError::Tokenizer { tokenizer, target });
+        }
         let plan =
             NamedPlan::configured(&parts.plan, cascade.drafters()).map_err(SetupError::Plan)?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH);

@@ -12,10 +12,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{
-    Orchestrator,
-    levels::{Seat, fits},
-};
+use crate::{Orchestrator, levels::fits, seat::Seat};
 
 /// Between two knocks at a closed gate.
 const KNOCK: Duration = Duration::from_millis(250);

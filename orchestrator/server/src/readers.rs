@@ -49,8 +49,8 @@ impl Readers {
         }
     }
 
-    /// Brings the session of `request` up to date before a round, and sends levels to read that have not.
-    pub(crate) fn refresh(&mut self, request: &mut Request, statistics: &mut Statistics) {
+    /// Counts the readings that have ended since the last time.
+    pub(crate) fn collect(&mut self, statistics: &mut Statistics) {
         while let Some(done) = self.reading.try_join_next() {
             let Ok((level, read)) = done else { continue };
             if read {
@@ -59,6 +59,11 @@ impl Readers {
             let state = if read { State::Ready } else { State::Unread };
             self.set(level, state);
         }
+    }
+
+    /// Brings the session of `request` up to date before a round, and sends levels to read that have not.
+    pub(crate) fn refresh(&mut self, request: &mut Request, statistics: &mut Statistics) {
+        self.collect(statistics);
         for (level, state) in &mut self.neural {
             if *state == State::Ready && !self.cascade.gates()[*level].is_open() {
                 *state = State::Unread;

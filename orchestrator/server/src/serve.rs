@@ -2,14 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
+use axum::serve::ListenerExt as _;
 use csd_config::Cascade as Config;
 use csd_level::{Kind, Level};
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
     Orchestrator, Parts, http,
-    levels::{self, Patience, Seat},
+    levels::{self, Patience},
     prober,
+    seat::Seat,
     template::Template,
     text::{Text, TextError},
 };
@@ -58,6 +60,16 @@ pub enum SetupError {
     /// The levels cannot work together.
     #[error(transparent)]
     Mismatch(#[from] csd_cascade::Mismatch),
+    /// The tokenizer is another model's.
+    #[error(
+        "the tokenizer has token ids up to {tokenizer}, the target only {target}; name the target's own with `tokenizer = \"…\"` in the cascade file"
+    )]
+    Tokenizer {
+        /// Tokens of the tokenizer.
+        tokenizer: usize,
+        /// Tokens of the target.
+        target: usize,
+    },
     /// The plan does not fit the levels.
     #[error("the plan of the cascade file: {0}")]
     Plan(csd_level::Error),
@@ -149,6 +161,12 @@ impl Connected {
             let _ = asked.send(()); // nobody listens when serving has failed already
         };
         let app = http::app(self.orchestrator.clone());
+        // Chunks of a stream are small and must not wait for each other.
+        let listener = listener.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                tracing::debug!(%error, "a connection keeps small packets back");
+            }
+        });
         let server = axum::serve(listener, app).with_graceful_shutdown(shutdown);
         let drained = async move {
             if was_asked.await.is_ok() {

@@ -41,6 +41,7 @@ pub enum TextError {
 pub struct Text {
     tokenizer: Tokenizer,
     special: HashSet<Token>,
+    vocabulary: usize,
 }
 
 impl Text {
@@ -82,7 +83,20 @@ impl Text {
             .filter(|(_, token)| token.special)
             .map(|(id, _)| id)
             .collect();
-        Ok(Self { tokenizer, special })
+        // Some files fill the map up to the size of the output layer; levels do not count that either.
+        let real = |(text, id): &(String, Token)| *text != format!("[PAD{id}]");
+        let vocabulary = tokenizer.get_vocab(true).into_iter().filter(real);
+        let largest = vocabulary.map(|(_, id)| id).max();
+        Ok(Self {
+            vocabulary: largest.map_or(0, |id| id as usize + 1),
+            tokenizer,
+            special,
+        })
+    }
+
+    /// One more than the largest token id that it knows.
+    pub fn vocabulary(&self) -> usize {
+        self.vocabulary
     }
 
     /// The token ids of a text.

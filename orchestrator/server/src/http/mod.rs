@@ -1,11 +1,11 @@
 //! The OpenAI-compatible API.
 //!
-//! - [`fields`]: a request's body, taken apart field by field, so that every error can name one
-//! - [`sampling`], [`plan`]: the fields that say how tokens are chosen, and who drafts
-//! - [`job`]: what a request comes to, whichever route it took
-//! - [`answer`], [`stream`]: its texts at once, or as they are written
-//! - [`completions`], [`chat`], [`models`], [`health`]: the routes
-//! - [`failure`]: failures to statuses and bodies, in one table
+//! - `fields`: a request's body, taken apart field by field, so that every error can name one
+//! - `sampling`, `plan`: the fields that say how tokens are chosen, and who drafts
+//! - `job`: what a request comes to, whichever route it took
+//! - `answer`, `stream`: its texts at once, or as they are written
+//! - `completions`, `chat`, `models`, `health`: the routes
+//! - `failure`: failures to statuses and bodies, in one table
 
 mod answer;
 mod chat;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::world::{Held, World, levels, limits, post, target};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+
+use crate::world::{Held, World, levels, limits, post, target};
 
 fn request() -> Value {
     json!({"prompt": "fn main() {", "max_tokens": 4, "temperature": 0, "cascade": "off", "ignore_eos": true})

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::world::{World, target};
 use csd_level::Level;
 use serde_json::{Value, json};
+
+use crate::world::{World, target};
 
 const PROMPT: &str = "fn main() {";
 

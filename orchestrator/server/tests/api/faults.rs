@@ -5,10 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use crate::world::{Held, LIMIT, World, drafter, levels, limits, max_gram, target};
 use csd_level::{Error, Level, scripted::ScriptedLevel};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
+
+use crate::world::{Held, LIMIT, World, drafter, levels, limits, max_gram, target};
 
 fn request() -> Value {
     json!({"prompt": "fn main() {", "max_tokens": 60, "seed": 3, "ignore_eos": true, "return_token_ids": true})

@@ -1,11 +1,12 @@
 //! What is refused: each with a status and a field that say what to change, and nothing else disturbed.
 
-use crate::world::{World, post};
 use axum::{
     body::Body,
     http::{Request, header},
 };
 use serde_json::{Value, json};
+
+use crate::world::{World, post};
 
 fn assert_error(body: &Value) {
     let error = body["error"].as_object().expect("an error object");

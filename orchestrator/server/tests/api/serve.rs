@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::world::{LIMIT, drafter, limits, target};
 use csd_config::{Cascade, Plan, Source, Weights};
 use csd_level::{Level, scripted::ScriptedLevel};
 use csd_orchestrator::{Connected, SetupError, levels::Patience};
@@ -18,6 +17,8 @@ use tokio::{
     sync::oneshot,
     task::JoinHandle,
 };
+
+use crate::world::{LIMIT, drafter, limits, target};
 
 /// A level behind a socket.
 struct Worker {
@@ -323,4 +324,35 @@ async fn texts_in_progress_are_finished_before_the_end() {
         .expect("in time")
         .expect("ends")
         .expect("without an error");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_leaves_is_dropped_by_every_level() {
+    let never = Arc::new(tokio::sync::Notify::new());
+    let held = crate::world::Held::new(target(), 1, never.clone());
+    let target = Worker::start(held).await;
+    let draft = Worker::start(crate::world::Held::new(drafter("draft", 1), 0, never)).await;
+    let config = config(&[("target", &target.address), ("draft", &draft.address)]);
+    let connected = Connected::new(&config, PATIENCE).await.expect("starts");
+    let door = connected.orchestrator().admission().clone();
+    let server = Server::start(connected).await;
+    for stream in [false, true] {
+        let mut body = request();
+        body["stream"] = json!(stream);
+        let address = server.address.clone();
+        let client =
+            tokio::spawn(async move { ask(&address, "POST /v1/completions", &body).await });
+        let busy = |worker: &Worker| worker.service.gauges().in_flight > 0;
+        let begun = Instant::now();
+        while !(busy(&target) && busy(&draft) && door.running() == 1) {
+            assert!(begun.elapsed() < LIMIT, "nobody works");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        client.abort();
+        let left = Instant::now();
+        while busy(&target) || busy(&draft) || door.running() > 0 {
+            assert!(left.elapsed() < Duration::from_secs(1), "still at work");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 }
