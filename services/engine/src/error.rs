@@ -20,6 +20,14 @@ pub enum LoadError {
         /// What the system says.
         source: io::Error,
     },
+    /// A file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
     /// A file is not what its name says: cut short, damaged or hostile.
     #[error("{}: {reason}", path.display())]
     Malformed {
@@ -82,6 +90,11 @@ impl LoadError {
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         let path = path.to_owned();
         Self::Read { path, source }
+    }
+
+    pub(crate) fn write(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        Self::Write { path, source }
     }
 
     pub(crate) fn malformed(path: &Path, reason: impl Display) -> Self {

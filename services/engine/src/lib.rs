@@ -10,6 +10,7 @@
 //! - `cache`: sequences that are remembered between calls
 //! - `decoder`: the forward, written once, and the back ends that compute it
 //! - [`checkpoint`]: Hugging Face folders and GGUF files, read without ever holding them in memory
+//! - [`enlarge`](mod@enlarge): the same function at a larger cost, for measurements
 //! - [`error`]: why a model cannot be served
 //!
 //! This crate never opens a socket, needs no runtime, downloads nothing, and decides nothing about tokens: logits go to
@@ -19,8 +20,10 @@ mod cache;
 pub mod checkpoint;
 mod decoder;
 pub mod engine;
+pub mod enlarge;
 pub mod error;
 
 pub use checkpoint::{Checkpoint, tokens::TokenMap, weights::Weights};
 pub use engine::{Device, Engine, Gauges, Settings};
+pub use enlarge::enlarge;
 pub use error::LoadError;

@@ -83,7 +83,7 @@ pub(super) fn read(folder: &Path) -> Result<Config> {
 }
 
 /// Reads a JSON file of at most `most` bytes.
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> Result<T> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, most: u64) -> Result<T> {
     let len = fs::metadata(path)
         .map_err(|source| LoadError::read(path, source))?
         .len();

@@ -9,7 +9,7 @@
 
 pub mod config;
 mod gguf;
-mod huggingface;
+pub(crate) mod huggingface;
 pub(crate) mod part;
 pub mod rope;
 mod safetensors;
@@ -80,7 +80,7 @@ impl Checkpoint {
     }
 
     /// A tensor of a given shape, ready to be read.
-    fn tensor(
+    pub(crate) fn tensor(
         &self,
         part: Part,
         layer: usize,
@@ -112,7 +112,7 @@ impl Checkpoint {
         })
     }
 
-    fn rows<'a>(&'a self, tensor: &'a Tensor<'_>) -> Rows<'a> {
+    pub(crate) fn rows<'a>(&'a self, tensor: &'a Tensor<'_>) -> Rows<'a> {
         self.tensors.rows(&tensor.name, tensor.stored)
     }
 
@@ -136,7 +136,7 @@ impl Checkpoint {
 }
 
 /// One tensor of a checkpoint, of the expected shape.
-struct Tensor<'a> {
+pub(crate) struct Tensor<'a> {
     stored: &'a Stored,
     name: String,
     /// Head size, when rows of a head stand interleaved: 0, half, 1, half + 1, …

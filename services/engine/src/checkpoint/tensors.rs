@@ -28,7 +28,7 @@ pub(super) struct Source {
 
 /// Where a tensor lies, and what it is.
 #[derive(Clone, Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     /// Index of its file.
     pub(super) source: usize,
     /// From the start of the file, in bytes.
@@ -128,7 +128,7 @@ fn byte_len(tensor: &Stored) -> Option<u64> {
 }
 
 /// Reads a tensor's rows in any order, best in ascending one.
-pub(super) struct Rows<'a> {
+pub(crate) struct Rows<'a> {
     source: &'a Source,
     name: &'a str,
     tensor: &'a Stored,
@@ -143,13 +143,13 @@ pub(super) struct Rows<'a> {
 
 impl Rows<'_> {
     /// The bytes of a row as they stand in the file.
-    pub(super) fn raw(&mut self, row: usize) -> Result<&[u8]> {
+    pub(crate) fn raw(&mut self, row: usize) -> Result<&[u8]> {
         self.fill(row)?;
         Ok(&self.bytes[(row - self.window.start) * self.row_bytes..][..self.row_bytes])
     }
 
     /// The numbers of a row.
-    pub(super) fn read(&mut self, row: usize, into: &mut [f32]) -> Result<()> {
+    pub(crate) fn read(&mut self, row: usize, into: &mut [f32]) -> Result<()> {
         match self.tensor.format {
             GgmlDType::F32 => decode(self.raw(row)?, into, f32::from_le_bytes),
             GgmlDType::F16 => decode(self.raw(row)?, into, |b| f16::from_le_bytes(b).to_f32()),
