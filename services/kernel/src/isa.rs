@@ -149,6 +149,29 @@ macro_rules! per_isa {
 }
 pub(crate) use per_isa;
 
+/// Defines a function that sends its arguments to the function of that name in the calling module's `portable`,
+/// `avx2` or `avx512`.
+macro_rules! by_isa {
+    ($name:ident($($arg:ident: $type:ty),* $(,)?)) => {
+        fn $name(isa: $crate::isa::Isa, $($arg: $type),*) {
+            match isa {
+                $crate::isa::Isa::Portable => portable::$name($($arg),*),
+                // SAFETY: a `Compute` holds only an instruction set that this processor has.
+                #[cfg(target_arch = "x86_64")]
+                #[expect(unsafe_code, reason = "calls code for a detected instruction set")]
+                $crate::isa::Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
+                // SAFETY: the same.
+                #[cfg(target_arch = "x86_64")]
+                #[expect(unsafe_code, reason = "calls code for a detected instruction set")]
+                $crate::isa::Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
+                #[cfg(not(target_arch = "x86_64"))]
+                _ => portable::$name($($arg),*),
+            }
+        }
+    };
+}
+pub(crate) use by_isa;
+
 #[cfg(test)]
 mod tests {
     use super::*;

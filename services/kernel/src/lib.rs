@@ -10,8 +10,8 @@
 //! - `pool`: threads that park; `isa`: which instruction set ([`Isa`]), and the proof that it may be trusted;
 //! - `matrix`: weights packed once, at load, into tiles of outputs ([`Matrix`], [`Kind`]);
 //! - `activation`: rows quantised for the integer products; `multiply`: rows × matrix;
-//! - `portable`, `avx2`, `avx512`: the products of one tile, one file per instruction set, one skeleton;
 //! - `cache`, `attention`: keys and values in pages ([`Cache`]), and attention over exactly 0..=p;
+//! - inside these two, `portable`, `avx2`, `avx512`: one file per instruction set, one skeleton;
 //! - `rowwise`: norm, rope, gated activation, sums; `exp`: the exponential they share.
 //!
 //! What it refuses to do: read files, know a model's architecture, allocate inside an operation, reorder a
@@ -19,10 +19,6 @@
 
 mod activation;
 mod attention;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
 mod cache;
 mod compute;
 mod exp;
@@ -30,7 +26,6 @@ mod isa;
 mod matrix;
 mod multiply;
 mod pool;
-mod portable;
 mod rowwise;
 
 pub use attention::Heads;

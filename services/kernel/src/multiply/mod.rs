@@ -1,20 +1,20 @@
 //! Rows of activations times packed weights.
 
-#![expect(
-    unsafe_code,
-    reason = "chunks write disjoint columns of one output; tiles call their instruction set's code"
-)]
+#![expect(unsafe_code, reason = "chunks write disjoint columns of one output")]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
 
 use std::ops::Range;
 
 use crate::activation::{GROUP, Group, Quantised};
 use crate::compute::Compute;
-use crate::isa::Isa;
+use crate::isa::{Isa, by_isa};
 use crate::matrix::{Kind, Matrix, Tiles, f32 as float, q4, q8_0};
 use crate::pool::Scatter;
-use crate::portable;
-#[cfg(target_arch = "x86_64")]
-use crate::{avx2, avx512};
 
 /// A job under this many bytes of weights (times the rows' share) is done by the caller alone: waking a helper
 /// costs more.
@@ -174,25 +174,6 @@ impl Product<'_> {
             }
         }
     }
-}
-
-/// Sends a tile to its instruction set.
-macro_rules! by_isa {
-    ($name:ident($($arg:ident: $type:ty),*)) => {
-        fn $name(isa: Isa, $($arg: $type),*) {
-            match isa {
-                Isa::Portable => portable::$name($($arg),*),
-                // SAFETY: a `Compute` holds only an instruction set that this processor has.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => unsafe { avx2::$name($($arg),*) },
-                // SAFETY: the same.
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
-                #[cfg(not(target_arch = "x86_64"))]
-                _ => portable::$name($($arg),*),
-            }
-        }
-    };
 }
 
 by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]));

@@ -21,7 +21,7 @@ const Q4_ROWS: usize = 8;
 /// How many blocks ahead memory is asked for a block of weights: 4 KiB of 8 bits, 2 of 4.
 const PREFETCH: usize = 8;
 
-/// See [`crate::portable::f32`].
+/// See [`super::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     let inputs = tile.len();
@@ -81,7 +81,7 @@ fn f32_rows<const ROWS: usize>(
     }
 }
 
-/// See [`crate::portable::q8_0`].
+/// See [`super::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
@@ -146,7 +146,7 @@ fn q8_0_rows<const ROWS: usize>(
     }
 }
 
-/// See [`crate::portable::q4`].
+/// See [`super::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
