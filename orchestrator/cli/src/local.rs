@@ -222,6 +222,7 @@ fn specs(cascade: &Cascade, file: Option<&Path>, log: bool) -> Result<Vec<Spec>>
                 arguments.extend(["--cascade".into(), file.into()]);
             }
             arguments.extend(["--level".into(), level.name.clone().into()]);
+            arguments.push("--with-parent".into());
             Spec {
                 level: level.name.clone(),
                 program: program.clone(),

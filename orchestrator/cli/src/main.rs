@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, generate, health, serve, up};
+use crate::commands::{completions, generate, health, models, serve, up, worker};
 use crate::interrupt::Interrupted;
 
 /// What a shell expects of a command that Ctrl-C ended.
@@ -57,8 +57,8 @@ enum Command {
     Up(up::Args),
     Generate(generate::Args),
     Serve(serve::Args),
-    //     Worker(worker::Args),
-    //     Models(models::Args),
+    Worker(worker::Args),
+    Models(models::Args),
     Health(health::Args),
     Completions(completions::Args),
 }
@@ -69,7 +69,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", told(&error));
             ExitCode::FAILURE
         }
     }
@@ -80,9 +80,22 @@ async fn run(command: Command) -> Result<()> {
         Command::Up(args) => up::run(args).await,
         Command::Generate(args) => generate::run(args).await,
         Command::Serve(args) => serve::run(args).await,
-        //         Command::Worker(args) => worker::run(args).await,
-        //         Command::Models(args) => models::run(args).await,
+        Command::Worker(args) => worker::run(args).await,
+        Command::Models(args) => models::run(args).await,
         Command::Health(args) => health::run(args).await,
         Command::Completions(args) => completions::run(args).await,
     }
+}
+
+/// An error with its causes, in one line; many errors tell their cause themselves.
+fn told(error: &anyhow::Error) -> String {
+    let mut told = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if told.is_empty() {
+            told = cause;
+        } else if !told.contains(&cause) {
+            told = format!("{told}: {cause}");
+        }
+    }
+    told
 }

@@ -49,10 +49,15 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 128, value_name = "N")]
     max_tokens: u32,
     /// 0 always takes the likeliest token.
-    #[arg(long, default_value_t = 0.0, value_name = "T")]
+    #[arg(
+        long,
+        default_value_t = 0.0,
+        value_name = "T",
+        allow_negative_numbers = true
+    )]
     temperature: f64,
     /// Draw from the likeliest tokens that together have this probability.
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     top_p: Option<f64>,
     /// Makes the text repeatable above temperature 0.
     #[arg(long, value_name = "N")]

@@ -3,7 +3,7 @@
 pub(crate) mod completions;
 pub(crate) mod generate;
 pub(crate) mod health;
-// pub(crate) mod models;
+pub(crate) mod models;
 pub(crate) mod serve;
 pub(crate) mod up;
-// pub(crate) mod worker;
+pub(crate) mod worker;

@@ -22,6 +22,9 @@ const TAIL: usize = 20;
 /// How long the log of a dead process may stay open, when a process of its own still holds it.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
+/// Variables that would tell every worker alike what the command line tells each of them apart.
+const APART: [&str; 4] = ["CSD_CASCADE", "CSD_LEVEL", "CSD_LISTEN", "CSD_MODEL"];
+
 /// How to start a worker: `program arguments… --listen ADDRESS`.
 #[derive(Clone, Debug)]
 pub(crate) struct Spec {
@@ -67,7 +70,11 @@ impl Process {
     /// # Errors
     /// The program cannot be run.
     pub(crate) fn start(spec: &Spec, address: &str) -> std::io::Result<Self> {
-        let mut child = Command::new(&spec.program)
+        let mut command = Command::new(&spec.program);
+        for variable in APART {
+            command.env_remove(variable);
+        }
+        let mut child = command
             .args(&spec.arguments)
             .args(["--listen", address])
             .stdin(Stdio::piped())
