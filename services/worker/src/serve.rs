@@ -73,7 +73,7 @@ pub async fn serve(
     // Before loading, which may take long, so that a port in use is noticed at once; but listening after it, so that
     // whoever comes too early is refused at once and does not wait.
     let socket = bind(&listen).await?;
-    tracing::info!(level = name, model = %source.model().display(), "loading");
+    tracing::info!(csd.cascade.level = name, model = %source.model().display(), "loading");
     let model = tokio::select! {
         model = load(name.clone(), source) => Arc::new(model?),
         () = &mut shutdown => return Ok(()),
@@ -117,29 +117,32 @@ async fn load(name: String, source: LevelSource) -> Result<Model, Error> {
     loaded.await.unwrap_or(Err(Error::LoadingFailed))
 }
 
-/// Takes an address without listening at it yet.
+/// Takes an address without listening at it yet. A name may have several; the first that can be had is taken.
 async fn bind(listen: &str) -> Result<TcpSocket, Error> {
     let unknown = |reason: String| {
         let reason = format!("{listen:?}: {reason}; must be ADDRESS:PORT, port 0 picks a free one");
         Error::setting("listen", reason)
     };
-    let mut addresses = lookup_host(listen)
-        .await
-        .map_err(|error| unknown(error.to_string()))?;
-    let address = addresses
-        .next()
-        .ok_or_else(|| unknown("no such host".into()))?;
+    let addresses = lookup_host(listen).await;
+    let mut refused = unknown("no such host".into());
+    for address in addresses.map_err(|error| unknown(error.to_string()))? {
+        match bind_to(address) {
+            Ok(socket) => return Ok(socket),
+            Err(source) => refused = Error::Listen { address, source },
+        }
+    }
+    Err(refused)
+}
+
+fn bind_to(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),
         SocketAddr::V6(_) => TcpSocket::new_v6(),
-    };
-    let bound = socket.and_then(|socket| {
-        // A worker that comes back at its address must not wait for the connections of its last life to expire.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        Ok(socket)
-    });
-    bound.map_err(|source| Error::Listen { address, source })
+    }?;
+    // A worker that comes back at its address must not wait for the connections of its last life to expire.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    Ok(socket)
 }
 
 fn open(socket: TcpSocket) -> Result<TcpListener, Error> {
@@ -163,7 +166,7 @@ fn no_address(source: io::Error) -> Error {
 fn describe(level: &Arc<dyn Level>, address: SocketAddr) {
     let description = level.description();
     tracing::info!(
-        level = description.name,
+        csd.cascade.level = description.name,
         %address,
         model = description.model,
         dtype = description.dtype,
