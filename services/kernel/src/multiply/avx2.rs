@@ -84,9 +84,6 @@ fn f32_rows<const ROWS: usize>(
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
-    // A number that the compiler does not know keeps the loop over a block's inputs a loop: unrolled, it is
-    // reordered until the weights no longer fit the registers.
-    let fours = std::hint::black_box(BLOCK / 4);
     for ((quants, scales), x) in tile
         .quants
         .iter()
@@ -96,56 +93,55 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
         prefetch(quants);
         for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
             match x.len() {
-                1 => q8_0_rows::<1>(quants, scales, fours, x, sums),
-                2 => q8_0_rows::<2>(quants, scales, fours, x, sums),
-                3 => q8_0_rows::<3>(quants, scales, fours, x, sums),
-                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, fours, x, sums),
+                1 => q8_0_rows::<1>(quants, scales, x, sums),
+                2 => q8_0_rows::<2>(quants, scales, x, sums),
+                3 => q8_0_rows::<3>(quants, scales, x, sums),
+                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, x, sums),
             }
         }
     }
 }
 
-/// Adds one block (`fours` times four inputs) to `ROWS` rows of sums.
+/// Adds one block to `ROWS` rows of sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q8_0_rows<const ROWS: usize>(
     quants: &q8_0::Quants,
     scales: &q8_0::Scales,
-    fours: usize,
     x: &[Block],
     sums: &mut [[f32; q8_0::WIDTH]],
 ) {
     let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
     let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: four inputs are 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a row, and
-    // `fours` is at most 8 by the caller; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
+    // SAFETY: four inputs are 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a
+    // row; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
     unsafe {
-        let mut whole: [[__m256i; 2]; ROWS] =
-            std::array::from_fn(|row| [_mm256_set1_epi32(x[row].correction); 2]);
-        for four in 0..fours {
-            let weights = quants.0.as_ptr().add(four).cast::<__m256i>();
-            let (low, high) = (
-                _mm256_load_si256(weights),
-                _mm256_load_si256(weights.add(1)),
-            );
-            for ([whole_low, whole_high], x) in whole.iter_mut().zip(x) {
-                let x = _mm256_set1_epi32(
-                    x.quants
-                        .as_ptr()
-                        .add(4 * four)
-                        .cast::<i32>()
-                        .read_unaligned(),
+        let mut whole = [[_mm256_setzero_si256(); 2]; ROWS];
+        for half in 0..2 {
+            // 16 bits are enough for half a block, modulo 2¹⁶ on the way: see `activation`.
+            let mut sums: [[__m256i; 2]; ROWS] = std::array::from_fn(|row| {
+                let [even, odd] =
+                    x[row].corrections[half].map(|correction| i32::from(correction as u16));
+                [_mm256_set1_epi32(even | odd << 16); 2]
+            });
+            for four in 4 * half..4 * half + 4 {
+                let weights = quants.0.as_ptr().add(four).cast::<__m256i>();
+                let (low, high) = (
+                    _mm256_load_si256(weights),
+                    _mm256_load_si256(weights.add(1)),
                 );
-                // No pair saturates: see `activation`.
-                *whole_low = _mm256_add_epi32(
-                    *whole_low,
-                    _mm256_madd_epi16(_mm256_maddubs_epi16(low, x), ones),
-                );
-                *whole_high = _mm256_add_epi32(
-                    *whole_high,
-                    _mm256_madd_epi16(_mm256_maddubs_epi16(high, x), ones),
-                );
+                for ([sum_low, sum_high], x) in sums.iter_mut().zip(x) {
+                    let x = x.quants.as_ptr().add(4 * four).cast::<i32>();
+                    let x = _mm256_set1_epi32(x.read_unaligned());
+                    *sum_low = _mm256_add_epi16(*sum_low, _mm256_maddubs_epi16(low, x));
+                    *sum_high = _mm256_add_epi16(*sum_high, _mm256_maddubs_epi16(high, x));
+                }
+            }
+            for (whole, sums) in whole.iter_mut().zip(&sums) {
+                for (whole, sum) in whole.iter_mut().zip(sums) {
+                    *whole = _mm256_add_epi32(*whole, _mm256_madd_epi16(*sum, ones));
+                }
             }
         }
         let scales = scales.0.as_ptr().cast::<__m128i>();
@@ -169,7 +165,8 @@ fn q8_0_rows<const ROWS: usize>(
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
-    // Unknown to the compiler for the same reason as above.
+    // A number that the compiler does not know keeps the loop over a block's inputs a loop: with three rows and
+    // more it is unrolled and reordered until the weights no longer fit the registers.
     let eights = std::hint::black_box(BLOCK / 8);
     for ((quants, scales), x) in tile
         .quants
@@ -180,8 +177,8 @@ pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]
         prefetch(quants);
         for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
             match x.len() {
-                1 => q4_rows::<1>(quants, scales, eights, x, sums),
-                2 => q4_rows::<2>(quants, scales, eights, x, sums),
+                1 => q4_rows::<1>(quants, scales, BLOCK / 8, x, sums),
+                2 => q4_rows::<2>(quants, scales, BLOCK / 8, x, sums),
                 3 => q4_rows::<3>(quants, scales, eights, x, sums),
                 _ => q4_rows::<Q4_ROWS>(quants, scales, eights, x, sums),
             }
