@@ -17,9 +17,15 @@
 use crate::exp::ROUND;
 use crate::isa::{Isa, per_isa};
 use crate::matrix::BLOCK;
+use crate::pool::Pool;
 
 /// Rows that a product takes together: it reads the weights once for all of them.
 pub(crate) const GROUP: usize = 16;
+
+/// Blocks that are quantised by the caller alone: waking a helper costs more.
+const ALONE_BLOCKS: usize = 512;
+/// Blocks of each row in a chunk.
+const CHUNK_BLOCKS: usize = 16;
 
 /// 32 quantised numbers of one row.
 #[derive(Clone, Copy, Debug)]
@@ -67,7 +73,7 @@ pub(crate) struct Group<'a> {
 
 impl Quantised {
     /// Replaces the content by `rows` rows of `x`, each a multiple of 32 long.
-    pub(crate) fn fill(&mut self, isa: Isa, x: &[f32], rows: usize) {
+    pub(crate) fn fill(&mut self, pool: &Pool, isa: Isa, x: &[f32], rows: usize) {
         let inputs = x.len() / rows;
         (self.rows, self.row_blocks) = (rows, inputs / BLOCK);
         let empty = Block {
@@ -78,10 +84,17 @@ impl Quantised {
             total: 0.0,
         };
         self.blocks.resize(rows * self.row_blocks, empty);
-        for (row, x) in x.chunks_exact(inputs).enumerate() {
-            let range = self.range(row / GROUP);
-            let step = range.len() / self.row_blocks;
-            quantise(isa, x, &mut self.blocks[range][row % GROUP..], step);
+        for (group, x) in x.chunks(GROUP * inputs).enumerate() {
+            let rows = x.len() / inputs;
+            let range = self.range(group);
+            pool.pieces(
+                &mut self.blocks[range],
+                CHUNK_BLOCKS * rows,
+                ALONE_BLOCKS,
+                |first, places| {
+                    quantise(isa, &x[first / rows * BLOCK..], inputs, rows, places);
+                },
+            );
         }
     }
 
@@ -101,41 +114,55 @@ impl Quantised {
 }
 
 per_isa! {
-    /// Writes the blocks of one row to every `step`-th place.
-    fn quantise(x: &[f32], places: &mut [Block], step: usize) {
-        for (x, place) in x.as_chunks::<BLOCK>().0.iter().zip(places.iter_mut().step_by(step)) {
-            let pairs: [f32; 16] = std::array::from_fn(|pair| x[2 * pair].abs() + x[2 * pair + 1].abs());
-            let four = |first: usize| pairs[first] + pairs[first + 2] + pairs[first + 4] + pairs[first + 6];
-            let fours = [four(0), four(1), four(8), four(9)].map(|sum| 0.51 * sum);
-            // Magnitudes compared as integers: exact, in any order, and a NaN is the largest.
-            let bits = |most: i32, sum: &f32| most.max(sum.to_bits() as i32);
-            let largest = f32::from_bits(fours.iter().fold(pairs.iter().fold(0, bits), bits) as u32);
-            let (scale, inverse) = if largest < 1e-30 {
-                (0.0, 0.0)
-            } else if largest < f32::INFINITY {
-                (largest / 127.0, 127.0 / largest)
-            } else {
-                (f32::NAN, 0.0)
-            };
-            // Adding ROUND leaves the rounded number in the low bits; NaN times zero is cut to 8 bits.
-            let whole = |x: f32| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
-            let quants = x.map(|x| whole(x) as i8);
-            let sum: i32 = quants.iter().map(|&quant| i32::from(quant)).sum();
-            let lane = |half: usize, lane: usize| {
-                let pair = |pair: usize| {
-                    let first = 16 * half + 4 * pair + 2 * lane;
-                    i16::from(quants[first]) + i16::from(quants[first + 1])
-                };
-                (pair(0) + pair(1) + pair(2) + pair(3)).wrapping_mul(-128)
-            };
-            *place = Block {
-                quants,
-                scale,
-                correction: -128 * sum,
-                corrections: [[lane(0, 0), lane(0, 1)], [lane(1, 0), lane(1, 1)]],
-                total: scale * sum as f32,
-            };
+    /// Writes some blocks of all `rows` rows; `x` begins with the first block of the first row, and rows are
+    /// `inputs` apart.
+    fn quantise(x: &[f32], inputs: usize, rows: usize, places: &mut [Block]) {
+        for (block, places) in places.chunks_exact_mut(rows).enumerate() {
+            for (row, place) in places.iter_mut().enumerate() {
+                if let Some(x) = x[row * inputs + block * BLOCK..].first_chunk() {
+                    *place = quantised(x);
+                }
+            }
         }
+    }
+}
+
+#[inline(always)]
+fn quantised(x: &[f32; BLOCK]) -> Block {
+    let pairs: [f32; 16] = std::array::from_fn(|pair| x[2 * pair].abs() + x[2 * pair + 1].abs());
+    let four = |first: usize| pairs[first] + pairs[first + 2] + pairs[first + 4] + pairs[first + 6];
+    let fours = [four(0), four(1), four(8), four(9)].map(|sum| 0.51 * sum);
+    // Magnitudes compared as integers: exact, in any order, and a NaN is the largest.
+    let bits = |most: i32, sum: &f32| most.max(sum.to_bits() as i32);
+    let largest = f32::from_bits(fours.iter().fold(pairs.iter().fold(0, bits), bits) as u32);
+    let (scale, inverse) = if largest < 1e-30 {
+        (0.0, 0.0)
+    } else if largest < f32::INFINITY {
+        (largest / 127.0, 127.0 / largest)
+    } else {
+        (f32::NAN, 0.0)
+    };
+    // Adding ROUND leaves the rounded number in the low bits; NaN times zero is cut to 8 bits.
+    let whole =
+        |x: f32| ((x * inverse + ROUND).to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let mut quants = [0; BLOCK];
+    for (quant, x) in quants.iter_mut().zip(x) {
+        *quant = whole(*x) as i8;
+    }
+    let sum: i32 = quants.iter().map(|&quant| i32::from(quant)).sum();
+    let lane = |half: usize, lane: usize| {
+        let pair = |pair: usize| {
+            let first = 16 * half + 4 * pair + 2 * lane;
+            i16::from(quants[first]) + i16::from(quants[first + 1])
+        };
+        (pair(0) + pair(1) + pair(2) + pair(3)).wrapping_mul(-128)
+    };
+    Block {
+        quants,
+        scale,
+        correction: -128 * sum,
+        corrections: [[lane(0, 0), lane(0, 1)], [lane(1, 0), lane(1, 1)]],
+        total: scale * sum as f32,
     }
 }
 
@@ -145,7 +172,7 @@ mod tests {
 
     fn filled(isa: Isa, x: &[f32], rows: usize) -> Quantised {
         let mut quantised = Quantised::default();
-        quantised.fill(isa, x, rows);
+        quantised.fill(&Pool::new(2), isa, x, rows);
         quantised
     }
 

@@ -258,17 +258,17 @@ impl Drop for Closing<'_> {
 }
 
 /// An output that the chunks of one job write in disjoint pieces.
-pub(crate) struct Scatter<'a> {
-    start: *mut f32,
+pub(crate) struct Scatter<'a, T> {
+    start: *mut T,
     len: usize,
-    borrow: PhantomData<&'a mut [f32]>,
+    borrow: PhantomData<&'a mut [T]>,
 }
 
 // SAFETY: the pieces are disjoint by the contract of `piece`, so sharing it shares no element.
-unsafe impl Sync for Scatter<'_> {}
+unsafe impl<T: Send> Sync for Scatter<'_, T> {}
 
-impl<'a> Scatter<'a> {
-    pub(crate) fn new(out: &'a mut [f32]) -> Self {
+impl<'a, T> Scatter<'a, T> {
+    pub(crate) fn new(out: &'a mut [T]) -> Self {
         Self {
             start: out.as_mut_ptr(),
             len: out.len(),
@@ -284,13 +284,36 @@ impl<'a> Scatter<'a> {
         clippy::mut_from_ref,
         reason = "that is the purpose; the contract keeps the pieces disjoint"
     )]
-    pub(crate) unsafe fn piece(&self, range: Range<usize>) -> &mut [f32] {
+    pub(crate) unsafe fn piece(&self, range: Range<usize>) -> &mut [T] {
         assert!(
             range.start <= range.end && range.end <= self.len,
             "a piece outside its output"
         );
         // SAFETY: inside the borrowed slice by the check above, and unshared by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
+    }
+}
+
+impl Pool {
+    /// Calls `work(first, piece)` for all of `out` in pieces of `step` elements (the last one shorter), on all
+    /// threads when there are at least `least` elements, else on the caller's alone.
+    pub(crate) fn pieces<T: Send>(
+        &self,
+        out: &mut [T],
+        step: usize,
+        least: usize,
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let len = out.len();
+        if len < least {
+            return work(0, out);
+        }
+        let out = Scatter::new(out);
+        self.run(len.div_ceil(step), |chunk| {
+            let range = chunk * step..len.min((chunk + 1) * step);
+            // SAFETY: chunks are disjoint ranges, and each is run once.
+            work(range.start, unsafe { out.piece(range) });
+        });
     }
 }
 

@@ -5,6 +5,10 @@ use crate::compute::Compute;
 use crate::exp::exp;
 use crate::isa::per_isa;
 
+/// Numbers of a chunk of the gated activation, and how many the caller does alone.
+const CHUNK: usize = 4096;
+const ALONE: usize = 16_384;
+
 impl Compute {
     /// Root mean square norm of every row of `x` (each as long as `weight`), into `out`: heads too, where a
     /// model norms each query and key head.
@@ -45,7 +49,9 @@ impl Compute {
     /// When the lengths differ.
     pub fn silu_gate(&self, gate: &mut [f32], up: &[f32]) {
         assert_eq!(gate.len(), up.len(), "gate and up are equally long");
-        silu_gate(self.isa, gate, up);
+        self.pool.pieces(gate, CHUNK, ALONE, |first, gate| {
+            silu_gate(self.isa, gate, &up[first..][..gate.len()]);
+        });
     }
 
     /// `x = x + y`: the residual.

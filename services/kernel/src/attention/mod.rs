@@ -107,7 +107,7 @@ struct Job<'a> {
     isa: Isa,
     heads: Heads,
     q: &'a [f32],
-    out: Scatter<'a>,
+    out: Scatter<'a, f32>,
 }
 
 impl Job<'_> {

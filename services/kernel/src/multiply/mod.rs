@@ -25,7 +25,7 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// One matrix of [`Compute::multiply_many`] and where its results go.
 pub struct Product<'a> {
     matrix: &'a Matrix,
-    out: Scatter<'a>,
+    out: Scatter<'a, f32>,
     len: usize,
 }
 
@@ -77,7 +77,7 @@ impl Compute {
             .iter()
             .any(|product| product.matrix.kind() != Kind::F32)
         {
-            self.quantised.fill(self.isa, x, rows);
+            self.quantised.fill(&self.pool, self.isa, x, rows);
         }
         let input = Input {
             isa: self.isa,
