@@ -1,5 +1,7 @@
 //! Whatever the plan, the text is the target's own: compared token by token over a running cascade.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -38,12 +40,8 @@ pub fn compare(up: &Up, prompt: &str, sampling: Sampling, tallies: &mut [Tally])
             "prompt": prompt, "max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "seed": sampling.seed,
             "return_token_ids": true, "cascade": plan,
         });
-        let answer = up
-            .complete(&body)
-            .with_context(|| format!("{name}: {prompt:?}"))?;
-        let tokens = ids(&answer["choices"][0]["token_ids"]);
-        let report = &answer["cascade"];
-        check_report(name, report, &tokens)?;
+        let (tokens, report) =
+            write(up, name, &body).with_context(|| format!("{name}: {prompt:?}"))?;
         tally.texts += 1;
         tally.tokens += tokens.len();
         tally.target_calls += report["calls"]["target"].as_u64().unwrap_or(0);
@@ -57,6 +55,23 @@ pub fn compare(up: &Up, prompt: &str, sampling: Sampling, tallies: &mut [Tally])
         );
     }
     Ok(())
+}
+
+/// Writes one text. On a busy machine a drafter may miss its deadline and be stepped over for a while, which is no fault;
+/// that it never runs would be.
+fn write(up: &Up, plan: &str, body: &Value) -> Result<(Vec<u32>, Value)> {
+    let mut attempts = 5;
+    loop {
+        let answer = up.complete(body)?;
+        let tokens = ids(&answer["choices"][0]["token_ids"]);
+        let report = &answer["cascade"];
+        attempts -= 1;
+        match check_report(plan, report, &tokens) {
+            Ok(()) => return Ok((tokens, report.clone())),
+            Err(error) if attempts == 0 => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_secs(1)),
+        }
+    }
 }
 
 /// The report names an author for every token, and calls of exactly the levels that the plan uses.
