@@ -101,12 +101,14 @@ impl Failure {
             Error::Invalid { field, reason } => Self::invalid(field, reason),
             Error::ContextLength { len, limit } => Self::ContextLength { len, limit },
             Error::Busy { retry_after } => Self::Busy { retry_after },
-            Error::Unavailable(_) | Error::DeadlineExceeded | Error::Cancelled => {
-                Self::Unavailable {
-                    level: level.to_owned(),
-                    reason: error.to_string(),
-                }
-            }
+            Error::Unavailable(reason) => Self::Unavailable {
+                level: level.to_owned(),
+                reason,
+            },
+            Error::DeadlineExceeded | Error::Cancelled => Self::Unavailable {
+                level: level.to_owned(),
+                reason: error.to_string(),
+            },
             Error::Unsupported(_) | Error::Internal(_) => {
                 Self::Internal(format!("level {level:?}: {error}"))
             }

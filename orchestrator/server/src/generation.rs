@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use csd_cascade::{Request, Session};
-use csd_level::{Context, DraftToken, Sampling, Statistics, Token};
+use csd_level::{Context, DraftToken, Error, Sampling, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
 use tracing::{Instrument as _, Span};
@@ -176,13 +176,22 @@ impl Generation {
             .round(&self.request, self.plan.plan(), self.left)
             .instrument(span.clone())
             .await
-            .map_err(|error| Failure::at_level(&self.orchestrator.names()[0], error))?;
+            .map_err(|error| self.failed(error))?;
         span.record(names::DRAFT_TOKENS, round.drafted);
         let by_drafters = round.tokens.iter().filter(|token| token.author > 0);
         span.record(names::ACCEPTED_TOKENS, by_drafters.count());
         self.rounds += 1;
         self.statistics.merge(&round.statistics, |level| level);
         Ok(self.write(round.tokens.into()))
+    }
+
+    /// Only the target's failures end a text.
+    fn failed(&self, error: Error) -> Failure {
+        if error.is_transient() {
+            let trouble = Some(error.to_string());
+            self.orchestrator.watch().note(0, trouble);
+        }
+        Failure::at_level(&self.orchestrator.names()[0], error)
     }
 
     /// Takes a round's tokens up to the first that ends the text.

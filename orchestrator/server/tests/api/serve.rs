@@ -7,7 +7,7 @@ use std::{
 };
 
 use csd_config::{Cascade, Plan, Source, Weights};
-use csd_level::{Level, scripted::ScriptedLevel};
+use csd_level::{Error, Level, scripted::ScriptedLevel};
 use csd_orchestrator::{Connected, SetupError, levels::Patience};
 use csd_transport::{LevelService, ServiceOptions, incoming, serve};
 use serde_json::{Value, json};
@@ -355,4 +355,22 @@ async fn a_client_that_leaves_is_dropped_by_every_level() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_level_that_is_reachable_but_useless_is_tried_ever_more_rarely() {
+    let target = Worker::start(target()).await;
+    let useless = drafter("draft", 1).with_fault(Arc::new(|_| Some(Error::Internal("no".into()))));
+    let counter = useless.clone();
+    let draft = Worker::start(useless).await;
+    let config = config(&[("target", &target.address), ("draft", &draft.address)]);
+    let connected = Connected::new(&config, PATIENCE).await.expect("starts");
+    let server = Server::start(connected).await;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(3) {
+        server.calls().await;
+    }
+    // At once, then after 1/4, 1/4 + 1/2 and 1/4 + 1/2 + 1 seconds; every quarter of a second would make twelve.
+    let calls = counter.calls();
+    assert!((2..=6).contains(&calls), "{calls}");
 }
