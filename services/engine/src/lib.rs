@@ -27,3 +27,6 @@ pub use checkpoint::{Checkpoint, tokens::TokenMap, weights::Weights};
 pub use engine::{Device, Engine, Gauges, Settings};
 pub use enlarge::enlarge;
 pub use error::LoadError;
+
+#[cfg(test)]
+mod tests;

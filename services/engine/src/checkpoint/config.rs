@@ -76,6 +76,8 @@ pub struct Config {
 
 /// The most that any size of a model may be; far more than any model has, and no product of two overflows.
 const MOST: usize = 1 << 28;
+/// The most numbers in a head.
+const LARGEST_HEAD: usize = 1 << 12;
 
 impl Config {
     /// Numbers in all query heads of a position.
@@ -116,8 +118,11 @@ impl Config {
             );
             return Err(LoadError::field(path, "num_key_value_heads", reason));
         }
-        if !self.head_dim.is_multiple_of(2) {
-            let reason = format!("expected an even number, found {}", self.head_dim);
+        if !self.head_dim.is_multiple_of(2) || self.head_dim > LARGEST_HEAD {
+            let reason = format!(
+                "expected an even number up to {LARGEST_HEAD}, found {}",
+                self.head_dim
+            );
             return Err(LoadError::field(path, "head_dim", reason));
         }
         if !(self.epsilon.is_finite() && self.epsilon >= 0.0) {

@@ -42,8 +42,11 @@ struct Raw {
 /// `rope_scaling` of older checkpoints, `rope_parameters` of newer ones.
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name of the same field; some checkpoints have both.
+    #[serde(rename = "type")]
+    older_type: Option<String>,
+    partial_rotary_factor: Option<f64>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -111,7 +114,11 @@ fn validate(raw: Raw, end_tokens: Vec<Token>, path: &Path) -> Result<Config> {
         let reason = "expected plain weights; use the original checkpoint or a GGUF file";
         return Err(unsupported("quantization_config", reason.into()));
     }
-    if let Some(part) = raw.partial_rotary_factor.filter(|&part| part != 1.0) {
+    let of_rope = |rope: &RawRope| rope.partial_rotary_factor;
+    let part = raw
+        .partial_rotary_factor
+        .or(raw.rope_parameters.as_ref().and_then(of_rope));
+    if let Some(part) = part.filter(|&part| part != 1.0) {
         return Err(unsupported("partial_rotary_factor", part.to_string()));
     }
     if raw.num_attention_heads == 0 {
@@ -172,7 +179,8 @@ fn rope(raw: &Raw, path: &Path) -> Result<Rope> {
             Err(LoadError::field(path, format!("{field}.{name}"), reason))
         }
     };
-    let scaling = match scaling.rope_type.as_deref().unwrap_or("default") {
+    let kind = scaling.rope_type.as_ref().or(scaling.older_type.as_ref());
+    let scaling = match kind.map_or("default", String::as_str) {
         "default" => Scaling::None,
         "linear" => Scaling::Linear(positive("factor", scaling.factor)?),
         "llama3" => {

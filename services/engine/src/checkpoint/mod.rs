@@ -55,6 +55,14 @@ impl Checkpoint {
             let (config, tokens, tensors) = gguf::open(path)?;
             (Naming::Gguf, config, tokens, tensors)
         };
+        if config.layers > tensors.len() {
+            let reason = format!(
+                "expected no more than there are tensors, {}, found {}",
+                tensors.len(),
+                config.layers
+            );
+            return Err(LoadError::field(path, "num_hidden_layers", reason));
+        }
         if tokens.vocabulary > config.embeddings {
             let reason = format!(
                 "expected rows for the tokenizer's {} tokens, found {}",
@@ -123,13 +131,10 @@ impl Checkpoint {
     pub fn fingerprint(&self) -> Result<String> {
         let mut hash = Hash::default();
         hash.add(format!("{:?} {:?}", self.config, self.tokens).as_bytes());
+        let mut buffer = [0; 4096];
         for (name, stored) in self.tensors.sorted() {
             hash.add(format!("{name} {:?} {:?}", stored.format, stored.shape).as_bytes());
-            if stored.shape.iter().all(|&size| size > 0) {
-                let mut rows = self.tensors.rows(name, stored);
-                let row = rows.raw(0)?;
-                hash.add(&row[..row.len().min(4096)]);
-            }
+            hash.add(self.tensors.first(stored, &mut buffer)?);
         }
         Ok(hash.hex())
     }

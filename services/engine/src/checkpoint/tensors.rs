@@ -88,6 +88,21 @@ impl Tensors {
         self.table.get(name)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// The first bytes of a tensor, as far as the buffer goes.
+    pub(super) fn first<'b>(&self, tensor: &Stored, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+        let source = &self.sources[tensor.source];
+        let len = byte_len(tensor).unwrap_or(0).min(buffer.len() as u64) as usize;
+        source
+            .file
+            .read_exact_at(&mut buffer[..len], tensor.offset)
+            .map_err(|error| LoadError::read(&source.path, error))?;
+        Ok(&buffer[..len])
+    }
+
     /// Names and tensors in order of name.
     pub(super) fn sorted(&self) -> Vec<(&str, &Stored)> {
         let mut all: Vec<_> = self.table.iter().map(|(n, t)| (n.as_str(), t)).collect();

@@ -2,14 +2,18 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use candle_core::quantized::GgmlDType;
+use candle_core::{
+    Device, Tensor,
+    quantized::{GgmlDType, QTensor},
+};
+use csd_kernel::{BLOCK, Q4Format};
 
 use super::{
-    Checkpoint, Tensor,
+    Checkpoint, Tensor as Stored,
     part::{Part, Piece},
     tensors::Rows,
 };
-use crate::error::Result;
+use crate::error::{LoadError, Result};
 
 /// The type that weights are to be held in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +32,12 @@ pub enum Weights {
 pub(crate) enum Held {
     F32,
     Q8_0,
+    /// Quantised here, by candle's search for scales and minima.
+    Q4K,
     /// Q8_0 blocks as they stand in the file.
     Q8_0Blocks,
+    /// 4-bit blocks as they stand in the file.
+    Q4Blocks(Q4Format),
 }
 
 impl fmt::Display for Weights {
@@ -47,7 +55,10 @@ pub(crate) struct Weight<'a> {
     pub(crate) outputs: usize,
     pub(crate) inputs: usize,
     pub(crate) held: Held,
-    tensor: &'a Tensor<'a>,
+    /// Whether rows are looked up in it.
+    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code))]
+    pub(crate) is_table: bool,
+    tensor: &'a Stored<'a>,
     rows: Rows<'a>,
 }
 
@@ -57,10 +68,26 @@ impl Weight<'_> {
         self.rows.read(self.tensor.place(output), into)
     }
 
-    /// The bytes of one output, in [`Held::Q8_0Blocks`].
+    /// The blocks of one output, where it is held in some that stand in the file.
     pub(crate) fn blocks(&mut self, output: usize, into: &mut [u8]) -> Result<()> {
         into.copy_from_slice(self.rows.raw(self.tensor.place(output))?);
         Ok(())
+    }
+
+    /// The blocks of one output in [`Held::Q4K`].
+    pub(crate) fn quantise(&mut self, output: usize, into: &mut [u8]) -> Result<()> {
+        let mut row = vec![0.0; self.inputs];
+        self.read(output, &mut row)?;
+        let quantised = || -> candle_core::Result<()> {
+            let row = Tensor::new(row, &Device::Cpu)?;
+            let blocks = QTensor::quantize(&row, GgmlDType::Q4K)?;
+            into.copy_from_slice(&blocks.data()?);
+            Ok(())
+        };
+        quantised().map_err(|error| LoadError::Setting {
+            setting: "weights",
+            reason: error.to_string(),
+        })
     }
 }
 
@@ -105,6 +132,7 @@ impl<'a> Loader<'a> {
             outputs,
             inputs,
             held,
+            is_table: part == Part::Embedding,
             tensor: &tensor,
             rows,
         })
@@ -135,22 +163,45 @@ impl<'a> Loader<'a> {
 
 /// What a tensor of `stored` type is held as when `asked` is asked for, and why where that is something else.
 fn choose(asked: Weights, stored: GgmlDType, inputs: usize) -> (Held, Option<String>) {
-    let plain = matches!(stored, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16);
-    if asked == Weights::F32 {
-        return (Held::F32, None);
+    let as_stored = |kept: Weights| (asked != kept).then(|| format!("{stored:?}, as it is stored"));
+    let whole = |block: usize| inputs.is_multiple_of(block);
+    match (asked, stored) {
+        (Weights::F32, _) => (Held::F32, None),
+        (_, GgmlDType::Q8_0) => (Held::Q8_0Blocks, as_stored(Weights::Q8_0)),
+        (_, GgmlDType::Q4K) => (Held::Q4Blocks(Q4Format::Q4K), as_stored(Weights::Q4K)),
+        (_, GgmlDType::Q4_0) => (Held::Q4Blocks(Q4Format::Q4_0), as_stored(Weights::F32)),
+        (_, GgmlDType::Q4_1) => (Held::Q4Blocks(Q4Format::Q4_1), as_stored(Weights::F32)),
+        (_, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) => match asked {
+            Weights::Q4K if whole(Q4Format::Q4K.block_inputs()) => (Held::Q4K, None),
+            Weights::Q8_0 if whole(BLOCK) => (Held::Q8_0, None),
+            _ if whole(BLOCK) => {
+                let reason = format!("q8_0: rows of {inputs} are not whole blocks of {asked}");
+                (Held::Q8_0, Some(reason))
+            }
+            _ => {
+                let reason = format!("f32: rows of {inputs} are not whole blocks of {asked}");
+                (Held::F32, Some(reason))
+            }
+        },
+        _ => (Held::Q8_0, Some(format!("q8_0: stored as {stored:?}"))),
     }
-    if stored == GgmlDType::Q8_0 {
-        let reason = (asked != Weights::Q8_0).then(|| "q8_0, as it is stored".to_owned());
-        return (Held::Q8_0Blocks, reason);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_that_does_not_fit_falls_back_and_says_so() {
+        let held = |asked, stored, inputs| choose(asked, stored, inputs).0;
+        assert_eq!(held(Weights::Q4K, GgmlDType::BF16, 512), Held::Q4K);
+        assert_eq!(held(Weights::Q4K, GgmlDType::BF16, 96), Held::Q8_0);
+        assert_eq!(held(Weights::Q4K, GgmlDType::BF16, 40), Held::F32);
+        assert_eq!(held(Weights::Q8_0, GgmlDType::Q6K, 256), Held::Q8_0);
+        assert_eq!(held(Weights::F32, GgmlDType::Q6K, 256), Held::F32);
+        let said = |asked, stored, inputs| choose(asked, stored, inputs).1.is_some();
+        assert!(said(Weights::Q4K, GgmlDType::F16, 96));
+        assert!(said(Weights::Q8_0, GgmlDType::Q4_0, 96));
+        assert!(!said(Weights::Q8_0, GgmlDType::F32, 96));
     }
-    if !inputs.is_multiple_of(csd_kernel::BLOCK) {
-        let reason = format!("f32: rows of {inputs} are not whole blocks");
-        return (Held::F32, Some(reason));
-    }
-    let reason = match (plain, asked) {
-        (true, Weights::Q8_0) => None,
-        (true, _) => Some(format!("q8_0: there is no product of {asked} yet")),
-        (false, _) => Some(format!("q8_0: stored as {stored:?}")),
-    };
-    (Held::Q8_0, reason)
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use csd_kernel::{Cache, Compute, Heads, Kind, Matrix, PAGE, PackError, Product};
+use csd_kernel::{Cache, Compute, Heads, Kind, Matrix, PAGE, PackError, Product, Q4Format};
 use csd_level::Token;
 
 use super::{
@@ -74,10 +74,15 @@ impl Sequence for Vec<Cache> {
     }
 
     fn bytes_for(&self, len: usize) -> usize {
-        let positions = len.next_multiple_of(PAGE);
-        self.iter()
-            .map(|layer| positions * layer.kv_heads() * layer.head_dim() * 2 * size_of::<f32>())
-            .sum()
+        // Saturating: a configuration may announce far more positions than any memory has.
+        let pages = len.div_ceil(PAGE);
+        let of_layer = |layer: &Cache| {
+            let width = layer.kv_heads() * layer.head_dim();
+            pages
+                .saturating_mul(PAGE * 2 * size_of::<f32>())
+                .saturating_mul(width)
+        };
+        self.iter().map(of_layer).fold(0, usize::saturating_add)
     }
 }
 
@@ -99,6 +104,14 @@ impl Backend for Cpu {
         let packed = match weight.held {
             Held::Q8_0Blocks => Matrix::pack_q8_0_blocks(outputs, inputs, |output, into| {
                 weight.blocks(output, into)
+            }),
+            Held::Q4Blocks(format) => {
+                Matrix::pack_q4_blocks(format, outputs, inputs, |output, into| {
+                    weight.blocks(output, into)
+                })
+            }
+            Held::Q4K => Matrix::pack_q4_blocks(Q4Format::Q4K, outputs, inputs, |output, into| {
+                weight.quantise(output, into)
             }),
             Held::Q8_0 => Matrix::pack(Kind::Q8_0, outputs, inputs, |output, into| {
                 weight.read(output, into)

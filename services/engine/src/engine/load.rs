@@ -37,10 +37,18 @@ impl Engine {
                 let numerics = backend.numerics();
                 start(settings, &checkpoint, backend, Some(numerics))
             }
-            Device::Cuda(_) => Err(setting(
-                "device",
-                "this build has no CUDA: it needs the feature `cuda`".into(),
-            )),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(index) => {
+                let device = candle_core::Device::new_cuda(index)
+                    .map_err(|error| setting("device", error.to_string()))?;
+                let backend = crate::decoder::candle::Candle::new(&checkpoint.config, device);
+                start(settings, &checkpoint, backend, None)
+            }
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => {
+                let reason = "this build has no CUDA: it needs the feature `cuda`";
+                Err(setting("device", reason.into()))
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ mod load;
 mod queue;
 mod scheduler;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::Arc,
