@@ -1,5 +1,11 @@
 //! Workers inside the test's own process.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
+
 use std::{path::PathBuf, time::Duration};
 
 use csd_transport::{RemoteLevel, RemoteOptions};
@@ -20,7 +26,6 @@ pub fn args(level: &str) -> Args {
 }
 
 /// The root of the project.
-#[allow(dead_code, reason = "each test file uses its own part")]
 pub fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -53,7 +58,6 @@ impl Worker {
     }
 
     /// The level it serves. Announced means answering, so there is no second attempt.
-    #[allow(dead_code, reason = "each test file uses its own part")]
     pub async fn remote(&self) -> RemoteLevel {
         let address = &self.announced.address;
         RemoteLevel::connect(address, RemoteOptions::default())
