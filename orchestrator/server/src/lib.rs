@@ -9,7 +9,7 @@
 //! - [`template`]: from conversations to texts
 //! - [`levels`], [`seat`], `prober`, [`watch`]: finding the levels, and finding them again
 //! - [`http`]: the API
-//! - [`serve`]: start, serve, drain
+//! - [`mod@serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them
 //!
 //! This crate computes no token: it asks levels, and believes the target alone. Prompts and texts are never logged.
