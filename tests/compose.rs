@@ -8,7 +8,6 @@
 //! ```
 
 use std::{
-    cmp::Reverse,
     collections::{HashMap, HashSet},
     io::Write as _,
     time::Duration,
@@ -78,7 +77,7 @@ fn a_cascade_in_containers_writes_the_same_text_whatever_happens_to_its_drafters
             "{level} is not used: {}",
             stream.cascade
         );
-        disturbed(&stack, level, &expected.0);
+        disturbed(&stack, level, calls(&stream, level), &expected.0);
     }
     stack.up(&more).expect("all are healthy again");
     traced(&stack);
@@ -124,7 +123,7 @@ fn confined(stack: &Stack) {
 }
 
 /// Each way to lose a drafter in the middle of a stream leaves the text as it is; afterwards the drafter is used again.
-fn disturbed(stack: &Stack, level: &str, expected: &[u32]) {
+fn disturbed(stack: &Stack, level: &str, usual: u64, expected: &[u32]) {
     type Fault = fn(&Stack, &str) -> anyhow::Result<()>;
     let faults: [(&str, Fault, Fault); 3] = [
         ("killed", Stack::kill, |_, _| Ok(())),
@@ -132,7 +131,6 @@ fn disturbed(stack: &Stack, level: &str, expected: &[u32]) {
         ("cut off", Stack::cut, Stack::rejoin),
     ];
     for (fault, begin, end) in faults {
-        let usual = calls(&stack.stream(&body(), |_, _| ()).expect("a stream"), level);
         let stream = stack.stream(&body(), |chunk, _| {
             if chunk == 2 {
                 begin(stack, level).expect("it runs");
@@ -161,7 +159,7 @@ fn traced(stack: &Stack) {
     let mut body = body();
     body["max_tokens"] = json!(32);
     stack.stream(&body, |_, _| ()).expect("a stream");
-    let mut best = (0, 0);
+    let mut found = Vec::new();
     let whole = process::wait(Duration::from_secs(30), || {
         let log = stack.logs("jaeger").unwrap_or_default();
         let mut traces: HashMap<&str, Vec<Span<'_>>> = HashMap::new();
@@ -177,17 +175,13 @@ fn traced(stack: &Stack) {
                 .count();
             (processes.len(), orphans)
         };
-        let all = traces.values().map(seen);
-        best = all
-            .max_by_key(|(processes, orphans)| (*processes, Reverse(*orphans)))
-            .unwrap_or((0, 0));
+        found = traces.values().map(seen).collect();
         // The request itself has no parent.
-        best == (OURS.len(), 1)
+        found.contains(&(OURS.len(), 1))
     });
     assert!(
         whole,
-        "the best trace has spans of {} processes, {} of them without a parent",
-        best.0, best.1
+        "no trace is whole; processes and spans without a parent: {found:?}"
     );
 }
 
