@@ -250,18 +250,15 @@ fn matrix(kind: Kind, outputs: usize, inputs: usize) -> Matrix {
 fn bandwidth(threads: usize, bytes: usize) -> f64 {
     let pool = Pool::new(threads);
     let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let chunk = 16 << 10;
     let begin = Instant::now();
     let mut best = f64::INFINITY;
     while begin.elapsed() < REPEAT {
         let start = Instant::now();
-        pool.run(buffer.len().div_ceil(chunk), |index| {
-            let end = buffer.len().min((index + 1) * chunk);
-            std::hint::black_box(
-                buffer[index * chunk..end]
-                    .iter()
-                    .fold(0u64, |sum, word| sum.wrapping_add(*word)),
-            );
+        pool.run(buffer.len(), 4096, |range| {
+            let sum = buffer[range]
+                .iter()
+                .fold(0u64, |sum, word| sum.wrapping_add(*word));
+            std::hint::black_box(sum);
         });
         best = best.min(start.elapsed().as_secs_f64());
     }

@@ -24,8 +24,8 @@ pub(crate) const GROUP: usize = 16;
 
 /// Blocks that are quantised by the caller alone: waking a helper costs more.
 const ALONE_BLOCKS: usize = 512;
-/// Blocks of each row in a chunk.
-const CHUNK_BLOCKS: usize = 16;
+/// Blocks of each row that are shared out together.
+const UNIT_BLOCKS: usize = 4;
 
 /// 32 quantised numbers of one row.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +89,7 @@ impl Quantised {
             let range = self.range(group);
             pool.pieces(
                 &mut self.blocks[range],
-                CHUNK_BLOCKS * rows,
+                UNIT_BLOCKS * rows,
                 ALONE_BLOCKS,
                 |first, places| {
                     quantise(isa, &x[first / rows * BLOCK..], inputs, rows, places);

@@ -3,7 +3,7 @@
 //! A forward is hundreds of jobs of some ten to some hundred microseconds, one after the other: between two
 //! jobs a helper spins, so that a job starts without a system call; between two forwards it parks, so that an
 //! idle worker leaves the cores to its neighbours. The caller works too and never waits for a helper that has
-//! not begun: a job is done when its chunks are, whoever took them.
+//! not begun: a job is done when all of it is, whoever took which range.
 
 #![expect(
     unsafe_code,
@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 /// Turns of `spin_loop` that a helper waits for the next job before it parks: about 30 microseconds.
 const SPINS_BEFORE_PARK: u32 = 1_000;
-/// Turns of `spin_loop` that a caller waits for the helpers' last chunks before it yields its core.
+/// Turns of `spin_loop` that a caller waits for the helpers' last ranges before it yields its core.
 const SPINS_BEFORE_YIELD: u32 = 2_000;
 
 /// The low half of `Shared::state` counts helpers inside the job; the rest is flags and the job's number.
@@ -70,52 +70,66 @@ impl Pool {
         self.helpers.len() + 1
     }
 
-    /// Calls `work(chunk)` once for every chunk in `0..chunks`, on all threads, and returns when all are done.
+    /// Calls `work` with ranges that together cover `0..len` once, on all threads, and returns when all are done.
     ///
-    /// One chunk, one thread, or a pool that is already at work (a nested or a second caller): the caller
-    /// does everything itself, in order.
-    pub fn run(&self, chunks: usize, work: impl Fn(usize) + Sync) {
-        let lock = if chunks > 1 && !self.helpers.is_empty() {
+    /// A range is a part of what is left, so that neighbours mostly stay with one thread (and its prefetches are
+    /// not in vain), and the last ranges are short (at least `least`), so that all threads end together. One
+    /// thread, or a pool that is already at work (a nested or a second caller): the caller does everything
+    /// itself.
+    pub fn run(&self, len: usize, least: usize, work: impl Fn(Range<usize>) + Sync) {
+        let least = least.max(1);
+        let lock = if len > least && !self.helpers.is_empty() {
             self.lock()
         } else {
             None
         };
         match lock {
-            Some(_guard) => self.run_together(chunks, &work),
-            None => (0..chunks).for_each(work),
+            Some(_guard) => self.run_together(len, least, &work),
+            None if len > 0 => work(0..len),
+            None => {}
         }
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, ()>> {
         match self.running.try_lock() {
             Ok(guard) => Some(guard),
-            // A panic in a chunk left nothing half done: `Closing` has emptied the job.
+            // A panic in a range left nothing half done: `Closing` has emptied the job.
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
     }
 
-    fn run_together(&self, chunks: usize, work: &(dyn Fn(usize) + Sync)) {
+    fn run_together(&self, len: usize, least: usize, work: &Work<'_>) {
         let shared = &*self.shared;
         // SAFETY: only the lifetime is erased. `Closing` below is dropped before `work` goes out of scope, by
         // return or by unwinding, and it waits until no helper is inside the job.
-        let work: *const (dyn Fn(usize) + Sync) = unsafe {
-            std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static (dyn Fn(usize) + Sync)>(work)
+        let work: *const Work<'static> =
+            unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
+        let job = Job {
+            len,
+            least,
+            share: 2 * self.threads(),
+            work,
         };
         // SAFETY: no helper reads the job while it is not open, and this caller holds the `running` lock.
-        unsafe { *shared.job.get() = Some(Job { chunks, work }) };
+        unsafe { *shared.job.get() = Some(job) };
         shared.next.store(0, Ordering::Relaxed);
         let number = shared.state.load(Ordering::Relaxed) & !(NUMBER - 1);
         shared
             .state
             .store(number.wrapping_add(NUMBER) | OPEN, Ordering::SeqCst);
-        for (helper, parked) in self.helpers.iter().zip(&shared.parked).take(chunks - 1) {
+        for (helper, parked) in self
+            .helpers
+            .iter()
+            .zip(&shared.parked)
+            .take(len.div_ceil(least) - 1)
+        {
             if parked.swap(false, Ordering::SeqCst) {
                 helper.thread().unpark();
             }
         }
         let closing = Closing(shared);
-        shared.take_chunks(Job { chunks, work });
+        shared.take_ranges(job);
         drop(closing);
         if shared.panicked.swap(false, Ordering::Relaxed) {
             panic!("a helper thread panicked inside a job");
@@ -134,10 +148,15 @@ impl Drop for Pool {
     }
 }
 
+type Work<'a> = dyn Fn(Range<usize>) + Sync + 'a;
+
 #[derive(Clone, Copy)]
 struct Job {
-    chunks: usize,
-    work: *const (dyn Fn(usize) + Sync),
+    len: usize,
+    least: usize,
+    /// A range is this part of what is left.
+    share: usize,
+    work: *const Work<'static>,
 }
 
 struct Shared {
@@ -172,11 +191,11 @@ impl Shared {
             // SAFETY: entered in `next_job`: the caller waits for us before it touches the job again.
             let job = unsafe { *self.job.get() };
             let finished = catch_unwind(AssertUnwindSafe(|| {
-                job.map_or((), |job| self.take_chunks(job))
+                job.map_or((), |job| self.take_ranges(job))
             }));
             if finished.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
-                self.next.store(usize::MAX / 2, Ordering::Relaxed);
+                self.next.store(usize::MAX, Ordering::Relaxed);
             }
             self.state.fetch_sub(1, Ordering::Release);
         }
@@ -223,26 +242,39 @@ impl Shared {
         }
     }
 
-    fn take_chunks(&self, job: Job) {
+    fn take_ranges(&self, job: Job) {
         // SAFETY: the closure outlives the job: see `run_together`.
         let work = unsafe { &*job.work };
-        loop {
-            let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= job.chunks {
-                return;
+        let after = |start: usize| {
+            start
+                + ((job.len - start) / job.share)
+                    .max(job.least)
+                    .min(job.len - start)
+        };
+        let mut start = self.next.load(Ordering::Relaxed);
+        while start < job.len {
+            let end = after(start);
+            match self
+                .next
+                .compare_exchange_weak(start, end, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => {
+                    work(start..end);
+                    start = self.next.load(Ordering::Relaxed);
+                }
+                Err(taken) => start = taken,
             }
-            work(chunk);
         }
     }
 }
 
-/// Closes the job and waits for the helpers inside it, also when the caller's own chunk unwinds.
+/// Closes the job and waits for the helpers inside it, also when the caller's own range unwinds.
 struct Closing<'a>(&'a Shared);
 
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.next.store(usize::MAX / 2, Ordering::Relaxed);
+            self.0.next.store(usize::MAX, Ordering::Relaxed);
         }
         self.0.state.fetch_and(!OPEN, Ordering::SeqCst);
         let mut spins = 0;
@@ -257,7 +289,7 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// An output that the chunks of one job write in disjoint pieces.
+/// An output that the ranges of one job write in disjoint pieces.
 pub(crate) struct Scatter<'a, T> {
     start: *mut T,
     len: usize,
@@ -295,23 +327,23 @@ impl<'a, T> Scatter<'a, T> {
 }
 
 impl Pool {
-    /// Calls `work(first, piece)` for all of `out` in pieces of `step` elements (the last one shorter), on all
-    /// threads when there are at least `least` elements, else on the caller's alone.
+    /// Calls `work(first, piece)` for all of `out` in pieces of whole `unit`s, on all threads when there are at
+    /// least `alone` elements, else on the caller's alone.
     pub(crate) fn pieces<T: Send>(
         &self,
         out: &mut [T],
-        step: usize,
-        least: usize,
+        unit: usize,
+        alone: usize,
         work: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let len = out.len();
-        if len < least {
+        if len < alone {
             return work(0, out);
         }
         let out = Scatter::new(out);
-        self.run(len.div_ceil(step), |chunk| {
-            let range = chunk * step..len.min((chunk + 1) * step);
-            // SAFETY: chunks are disjoint ranges, and each is run once.
+        self.run(len.div_ceil(unit), 1, |units| {
+            let range = units.start * unit..len.min(units.end * unit);
+            // SAFETY: units are disjoint ranges, and each is in one range of the job.
             work(range.start, unsafe { out.piece(range) });
         });
     }
@@ -322,13 +354,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_chunk_runs_once_whatever_the_threads() {
+    fn every_element_is_in_one_range_whatever_the_threads() {
         for threads in [1, 2, 5] {
             let pool = Pool::new(threads);
-            for chunks in [0, 1, 2, 3, 100] {
-                let counts: Vec<AtomicUsize> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
-                pool.run(chunks, |chunk| {
-                    counts[chunk].fetch_add(1, Ordering::Relaxed);
+            for (len, least) in [
+                (0, 1),
+                (1, 1),
+                (2, 1),
+                (3, 2),
+                (100, 1),
+                (100, 7),
+                (1000, 3),
+            ] {
+                let counts: Vec<AtomicUsize> = (0..len).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(len, least, |range| {
+                    assert!(range.len() >= least || range.end == len);
+                    for count in &counts[range] {
+                        count.fetch_add(1, Ordering::Relaxed);
+                    }
                 });
                 assert!(
                     counts
@@ -347,8 +390,8 @@ mod tests {
             if job % 1_000 == 0 {
                 std::thread::sleep(std::time::Duration::from_millis(2));
             }
-            pool.run(4, |chunk| {
-                sum.fetch_add(chunk, Ordering::Relaxed);
+            pool.run(4, 1, |range| {
+                sum.fetch_add(range.sum(), Ordering::Relaxed);
             });
         }
         assert_eq!(sum.load(Ordering::Relaxed), 4_000 * 6);
@@ -358,10 +401,12 @@ mod tests {
     fn a_nested_job_runs_on_its_caller() {
         let pool = Pool::new(2);
         let sum = AtomicUsize::new(0);
-        pool.run(4, |_| {
-            pool.run(4, |chunk| {
-                sum.fetch_add(chunk, Ordering::Relaxed);
-            });
+        pool.run(4, 1, |outer| {
+            for _ in outer {
+                pool.run(4, 1, |inner| {
+                    sum.fetch_add(inner.sum(), Ordering::Relaxed);
+                });
+            }
         });
         assert_eq!(sum.load(Ordering::Relaxed), 4 * 6);
     }
@@ -369,13 +414,11 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_works_on() {
         let pool = Pool::new(2);
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            pool.run(64, |chunk| assert!(chunk != 40))
-        }));
-        assert!(result.is_err());
+        let panicking = || pool.run(64, 1, |range| assert!(!range.contains(&40)));
+        assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
         let sum = AtomicUsize::new(0);
-        pool.run(8, |chunk| {
-            sum.fetch_add(chunk, Ordering::Relaxed);
+        pool.run(8, 1, |range| {
+            sum.fetch_add(range.sum(), Ordering::Relaxed);
         });
         assert_eq!(sum.load(Ordering::Relaxed), 28);
     }

@@ -5,8 +5,8 @@ use crate::compute::Compute;
 use crate::exp::exp;
 use crate::isa::per_isa;
 
-/// Numbers of a chunk of the gated activation, and how many the caller does alone.
-const CHUNK: usize = 4096;
+/// Numbers of the gated activation that are shared out together, and how many the caller does alone.
+const UNIT: usize = 1024;
 const ALONE: usize = 16_384;
 
 impl Compute {
@@ -49,7 +49,7 @@ impl Compute {
     /// When the lengths differ.
     pub fn silu_gate(&self, gate: &mut [f32], up: &[f32]) {
         assert_eq!(gate.len(), up.len(), "gate and up are equally long");
-        self.pool.pieces(gate, CHUNK, ALONE, |first, gate| {
+        self.pool.pieces(gate, UNIT, ALONE, |first, gate| {
             silu_gate(self.isa, gate, &up[first..][..gate.len()]);
         });
     }

@@ -32,7 +32,7 @@ use crate::pool::Scatter;
 const LANES: usize = 16;
 /// Queries that are walked together.
 const TOGETHER: usize = 3;
-/// Rows of a job's chunk: neighbours mostly share their sequence's keys.
+/// Rows that are shared out together: neighbours mostly share their sequence's keys.
 const ROWS: usize = 8;
 /// Multiply-adds of a job under which the caller works alone.
 const ALONE_WORK: usize = 200_000;
@@ -90,15 +90,17 @@ impl Compute {
             q,
             out: Scatter::new(out),
         };
-        let one = |chunk: usize| {
-            let first = chunk / heads.kv * ROWS;
-            job.rows(first..rows.min(first + ROWS), chunk % heads.kv, &row);
+        let items = rows.div_ceil(ROWS) * heads.kv;
+        let some = |items: std::ops::Range<usize>| {
+            for item in items {
+                let first = item / heads.kv * ROWS;
+                job.rows(first..rows.min(first + ROWS), item % heads.kv, &row);
+            }
         };
-        let chunks = rows.div_ceil(ROWS) * heads.kv;
         if work < ALONE_WORK {
-            (0..chunks).for_each(one);
+            some(0..items);
         } else {
-            self.pool.run(chunks, one);
+            self.pool.run(items, 1, some);
         }
     }
 }
@@ -167,7 +169,7 @@ impl Job<'_> {
             most: f32::NEG_INFINITY,
             lanes: [0.0; LANES],
             weights: [0.0; PAGE],
-            // SAFETY: one row's one head, which belongs to one chunk, and a chunk to one thread.
+            // SAFETY: one row's one head, which is in one item of the job, on one thread.
             out: unsafe { self.out.piece(range) },
         }
     }

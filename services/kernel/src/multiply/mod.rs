@@ -1,6 +1,6 @@
 //! Rows of activations times packed weights.
 
-#![expect(unsafe_code, reason = "chunks write disjoint columns of one output")]
+#![expect(unsafe_code, reason = "tiles write disjoint columns of one output")]
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -19,8 +19,9 @@ use crate::pool::Scatter;
 /// A job under this many bytes of weights (times the rows' share) is done by the caller alone: waking a helper
 /// costs more.
 const ALONE_BYTES: usize = 256 << 10;
-/// Bytes of weights that a chunk should have, so that taking it from the counter costs nothing beside it.
-const CHUNK_BYTES: usize = 64 << 10;
+/// Bytes of weights times rows that a range of tiles has at least: some microseconds, long beside taking it,
+/// short beside the wait for whoever took the last one.
+const LEAST_WORK: usize = 128 << 10;
 
 /// One matrix of [`Compute::multiply_many`] and where its results go.
 pub struct Product<'a> {
@@ -85,28 +86,31 @@ impl Compute {
             rows,
             quantised: &self.quantised,
         };
-        let work = products
+        let bytes: usize = products.iter().map(|product| product.matrix.bytes()).sum();
+        let tiles = products
             .iter()
-            .map(|product| product.matrix.bytes())
-            .sum::<usize>()
-            * rows.div_ceil(4);
-        if self.pool.threads() == 1 || work < ALONE_BYTES {
-            for product in products.iter() {
-                product.tiles(&input, 0..product.matrix.tiles.count());
-            }
-            return;
-        }
+            .map(|product| product.matrix.tiles.count())
+            .sum();
+        let tile_bytes = bytes / tiles;
+        // Up to four rows the memory sets the pace.
+        let least = LEAST_WORK / rows.max(4) / tile_bytes;
         let products = &*products;
-        let chunks = products.iter().map(Product::chunks).sum();
-        self.pool.run(chunks, |mut chunk| {
+        let all = |tiles: Range<usize>| {
+            let mut first = 0;
             for product in products {
-                if chunk < product.chunks() {
-                    let (step, tiles) = (product.tiles_in_chunk(), product.matrix.tiles.count());
-                    return product.tiles(&input, chunk * step..tiles.min((chunk + 1) * step));
+                let count = product.matrix.tiles.count();
+                let own = tiles.start.max(first)..tiles.end.min(first + count);
+                if !own.is_empty() {
+                    product.tiles(&input, own.start - first..own.end - first);
                 }
-                chunk -= product.chunks();
+                first += count;
             }
-        });
+        };
+        if bytes * rows.div_ceil(4) < ALONE_BYTES {
+            all(0..tiles);
+        } else {
+            self.pool.run(tiles, least, all);
+        }
     }
 }
 
@@ -119,15 +123,6 @@ struct Input<'a> {
 }
 
 impl Product<'_> {
-    fn tiles_in_chunk(&self) -> usize {
-        let tile_bytes = self.matrix.bytes() / self.matrix.tiles.count();
-        (CHUNK_BYTES / tile_bytes).max(1)
-    }
-
-    fn chunks(&self) -> usize {
-        self.matrix.tiles.count().div_ceil(self.tiles_in_chunk())
-    }
-
     /// All rows times the tiles in `range`, which no other thread works on.
     fn tiles(&self, input: &Input<'_>, range: Range<usize>) {
         let Input { isa, quantised, .. } = *input;
@@ -164,7 +159,7 @@ impl Product<'_> {
                 for (row, sums) in sums.iter().enumerate() {
                     let start = (group * GROUP + row) * outputs + first;
                     let width = WIDTH.min(outputs - first);
-                    // SAFETY: columns of this tile, which belongs to one chunk, and a chunk to one thread.
+                    // SAFETY: columns of this tile, which is in one range of the job, on one thread.
                     let out = unsafe { self.out.piece(start..start + width) };
                     match out.first_chunk_mut() {
                         Some(out) => *out = *sums,
