@@ -7,16 +7,19 @@
 
 #![expect(
     unsafe_code,
-    reason = "a job's closure and output are borrowed by other threads for exactly the length of `run`"
+    reason = "a job's closure is borrowed by other threads for exactly the length of `run`"
 )]
 
+mod scatter;
+
 use std::cell::UnsafeCell;
-use std::marker::PhantomData;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::thread::JoinHandle;
+
+pub(crate) use self::scatter::Scatter;
 
 /// Turns of `spin_loop` that a helper waits for the next job before it parks: about 30 microseconds.
 const SPINS_BEFORE_PARK: u32 = 1_000;
@@ -286,66 +289,6 @@ impl Drop for Closing<'_> {
                 std::thread::yield_now();
             }
         }
-    }
-}
-
-/// An output that the ranges of one job write in disjoint pieces.
-pub(crate) struct Scatter<'a, T> {
-    start: *mut T,
-    len: usize,
-    borrow: PhantomData<&'a mut [T]>,
-}
-
-// SAFETY: the pieces are disjoint by the contract of `piece`, so sharing it shares no element.
-unsafe impl<T: Send> Sync for Scatter<'_, T> {}
-
-impl<'a, T> Scatter<'a, T> {
-    pub(crate) fn new(out: &'a mut [T]) -> Self {
-        Self {
-            start: out.as_mut_ptr(),
-            len: out.len(),
-            borrow: PhantomData,
-        }
-    }
-
-    /// The elements in `range`, to write.
-    ///
-    /// # Safety
-    /// While the piece lives, no other piece that overlaps it may live, on any thread.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "that is the purpose; the contract keeps the pieces disjoint"
-    )]
-    pub(crate) unsafe fn piece(&self, range: Range<usize>) -> &mut [T] {
-        assert!(
-            range.start <= range.end && range.end <= self.len,
-            "a piece outside its output"
-        );
-        // SAFETY: inside the borrowed slice by the check above, and unshared by the caller's promise.
-        unsafe { std::slice::from_raw_parts_mut(self.start.add(range.start), range.len()) }
-    }
-}
-
-impl Pool {
-    /// Calls `work(first, piece)` for all of `out` in pieces of whole `unit`s, on all threads when there are at
-    /// least `alone` elements, else on the caller's alone.
-    pub(crate) fn pieces<T: Send>(
-        &self,
-        out: &mut [T],
-        unit: usize,
-        alone: usize,
-        work: impl Fn(usize, &mut [T]) + Sync,
-    ) {
-        let len = out.len();
-        if len < alone {
-            return work(0, out);
-        }
-        let out = Scatter::new(out);
-        self.run(len.div_ceil(unit), 1, |units| {
-            let range = units.start * unit..len.min(units.end * unit);
-            // SAFETY: units are disjoint ranges, and each is in one range of the job.
-            work(range.start, unsafe { out.piece(range) });
-        });
     }
 }
 
