@@ -178,17 +178,15 @@ impl Backend for Candle {
         let positions = || batch.places.iter().map(|&(_, position)| position);
         self.angles
             .reserve(positions().max().map_or(0, |most| most + 1));
-        let pick = |which: fn((&[f32], &[f32])) -> Vec<f32>| {
-            let values: Vec<f32> = positions()
-                .flat_map(|position| which(self.angles.at(position)))
-                .collect();
-            let shape = (batch.places.len(), 1, self.angles.pairs());
-            Tensor::from_vec(values, shape, &self.device)
-        };
-        self.turn = Some((
-            pick(|(cos, _)| cos.to_vec())?,
-            pick(|(_, sin)| sin.to_vec())?,
-        ));
+        let (mut cos, mut sin) = (Vec::new(), Vec::new());
+        for position in positions() {
+            let (of_cos, of_sin) = self.angles.at(position);
+            cos.extend_from_slice(of_cos);
+            sin.extend_from_slice(of_sin);
+        }
+        let shape = (batch.places.len(), 1, self.angles.pairs());
+        let put = |values| Tensor::from_vec(values, shape, &self.device);
+        self.turn = Some((put(cos)?, put(sin)?));
         Ok(())
     }
 

@@ -289,9 +289,9 @@ impl<M: Model> Scheduler<M> {
             spans.push(info_span!(
                 parent: &active.command.span,
                 "forward",
-                csd.rows = active.turn,
-                csd.cached.positions = active.timings.cached,
-                csd.sequences = turns.len(),
+                csd.rows = active.turn as i64,
+                csd.cached.positions = active.timings.cached as i64,
+                csd.sequences = turns.len() as i64,
             ));
         }
         spans

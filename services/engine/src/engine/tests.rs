@@ -52,9 +52,12 @@ impl Sequence for Counted {
     }
 }
 
+/// Of each forward, of each sequence in it: its last token and how many rows it had.
+type Record = Arc<Mutex<Vec<Vec<(Token, usize)>>>>;
+
 /// Records each forward's rows by sequence, waits for leave, and says that the token after x is x + 1.
 struct Recorder {
-    forwards: Arc<Mutex<Vec<Vec<(Token, usize)>>>>,
+    forwards: Record,
     began: Sender<()>,
     leave: Receiver<()>,
     logits: Vec<f32>,
@@ -98,7 +101,7 @@ impl Model for Recorder {
 /// An engine whose forwards wait for leave.
 struct Held {
     engine: Engine,
-    forwards: Arc<Mutex<Vec<Vec<(Token, usize)>>>>,
+    forwards: Record,
     began: Receiver<()>,
     leave: Sender<()>,
 }
@@ -106,7 +109,7 @@ struct Held {
 fn held(queue: usize, cache: usize) -> Held {
     let (began_in, began) = mpsc::channel();
     let (leave, leave_out) = mpsc::channel();
-    let forwards = Arc::new(Mutex::default());
+    let forwards = Record::default();
     let model = Recorder {
         forwards: Arc::clone(&forwards),
         began: began_in,

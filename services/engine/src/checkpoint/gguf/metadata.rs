@@ -46,15 +46,22 @@ impl Metadata {
         };
         for _ in 0..count {
             let key = reader.key()?;
-            let kind = reader.u32()?;
-            let value = match (kind, key.as_str()) {
-                (9, TOKENS) => metadata.read_tokens(reader)?,
-                (9, END_TOKENS) => metadata.read_end_tokens(reader)?,
-                _ => value(reader, kind, 0)?,
-            };
+            let value = metadata.read_value(reader, &key);
+            let value = value.map_err(|error| match error {
+                LoadError::Malformed { path, reason } => LoadError::field(&path, &key, reason),
+                other => other,
+            })?;
             metadata.values.insert(key, value);
         }
         Ok(metadata)
+    }
+
+    fn read_value(&mut self, reader: &mut Reader<'_>, key: &str) -> Result<Value> {
+        match (reader.u32()?, key) {
+            (9, TOKENS) => self.read_tokens(reader),
+            (9, END_TOKENS) => self.read_end_tokens(reader),
+            (kind, _) => value(reader, kind, 0),
+        }
     }
 
     fn read_tokens(&mut self, reader: &mut Reader<'_>) -> Result<Value> {
