@@ -8,8 +8,8 @@
 //!    `out[d] = fma(e, v[d], out[d])` in order of position.
 //! 4. The lanes are summed 8 + 8, 4 + 4, 2 + 2, 1 + 1, and `out[d]` is multiplied by one over that.
 //!
-//! Up to three queries that read the same keys (heads of one group, rows of one sequence) are walked together:
-//! a key then feeds three products while it is in a register. Their numbers never meet.
+//! Queries that read the same keys (heads of one group, rows of one sequence) walk the pages together, and three
+//! at a time a key feeds three products while it is in a register. Their numbers never meet.
 
 #![expect(
     unsafe_code,
@@ -30,8 +30,10 @@ use crate::pool::Scatter;
 
 /// Lanes that the weights of a row are summed in.
 const LANES: usize = 16;
-/// Queries that are walked together.
+/// Queries whose sums stand in registers together.
 const TOGETHER: usize = 3;
+/// Queries that take a page while it is in the first cache.
+const AT_ONCE: usize = 24;
 /// Rows that are shared out together: neighbours mostly share their sequence's keys.
 const ROWS: usize = 8;
 /// Multiply-adds of a job under which the caller works alone.
@@ -134,21 +136,16 @@ impl Job<'_> {
                     row,
                 )
             };
-            for first in (0..same * group).step_by(TOGETHER) {
-                match same * group - first {
-                    1 => attend(self.isa, cache, kv_head, &mut [query(first)]),
-                    2 => attend(
-                        self.isa,
-                        cache,
-                        kv_head,
-                        &mut [query(first), query(first + 1)],
-                    ),
-                    _ => attend(
-                        self.isa,
-                        cache,
-                        kv_head,
-                        &mut std::array::from_fn::<_, TOGETHER, _>(|index| query(first + index)),
-                    ),
+            for first in (0..same * group).step_by(AT_ONCE) {
+                let count = AT_ONCE.min(same * group - first);
+                if count <= TOGETHER {
+                    attend_some::<TOGETHER>(self.isa, cache, kv_head, count, |index| {
+                        query(first + index)
+                    });
+                } else {
+                    attend_some::<AT_ONCE>(self.isa, cache, kv_head, count, |index| {
+                        query(first + index)
+                    });
                 }
             }
             rows.start += same;
@@ -189,23 +186,57 @@ struct Query<'a> {
     out: &'a mut [f32],
 }
 
-/// One to three queries over the keys and values of one head.
+impl Query<'_> {
+    fn none() -> Self {
+        Self {
+            q: &[],
+            len: 0,
+            most: f32::NEG_INFINITY,
+            lanes: [0.0; LANES],
+            weights: [0.0; PAGE],
+            out: &mut [],
+        }
+    }
+}
+
+/// The first `count` queries, in a place for at most `MOST`.
+fn attend_some<'a, const MOST: usize>(
+    isa: Isa,
+    cache: &Cache,
+    kv_head: usize,
+    count: usize,
+    query: impl Fn(usize) -> Query<'a>,
+) {
+    let place = |index| {
+        if index < count {
+            query(index)
+        } else {
+            Query::none()
+        }
+    };
+    let mut queries: [Query<'_>; MOST] = std::array::from_fn(place);
+    attend(isa, cache, kv_head, &mut queries[..count]);
+}
+
+/// Queries over the keys and values of one head.
 fn attend(isa: Isa, cache: &Cache, kv_head: usize, queries: &mut [Query<'_>]) {
     let root = 1.0 / (cache.head_dim() as f32).sqrt();
     queries.iter_mut().for_each(|query| query.out.fill(0.0));
     let longest = queries.iter().map(|query| query.len).max().unwrap_or(0);
     for (page, (keys, values)) in cache.head(kv_head).take(longest.div_ceil(PAGE)).enumerate() {
         let count = |query: &Query<'_>| query.len.saturating_sub(page * PAGE).min(PAGE);
-        let shared = queries.iter().map(count).min().unwrap_or(0);
-        scores(isa, queries, keys);
-        for query in &mut *queries {
-            let count = count(query);
-            softmax(isa, query, root, count);
-        }
-        weigh(isa, queries, 0, shared, values);
-        for query in &mut *queries {
-            let count = count(query);
-            weigh(isa, std::slice::from_mut(query), shared, count, values);
+        for queries in queries.chunks_mut(TOGETHER) {
+            let shared = queries.iter().map(count).min().unwrap_or(0);
+            scores(isa, queries, keys);
+            for query in &mut *queries {
+                let count = count(query);
+                softmax(isa, query, root, count);
+            }
+            weigh(isa, queries, 0, shared, values);
+            for query in &mut *queries {
+                let count = count(query);
+                weigh(isa, std::slice::from_mut(query), shared, count, values);
+            }
         }
     }
     for query in queries {
