@@ -40,7 +40,7 @@ rust() {
   (cd "$root" && cargo fetch --locked --quiet)
   mkdir -p "$scratch"/rust/{toolchain/bin,toolchain/lib/rustlib,cargo/registry}
   cp "$toolchain"/bin/{cargo,rustc} "$scratch/rust/toolchain/bin"
-  cp -r "$toolchain"/lib/*.so "$scratch/rust/toolchain/lib"
+  cp -a "$toolchain"/lib/*.so* "$scratch/rust/toolchain/lib"
   cp -r "$toolchain"/lib/rustlib/*-linux-gnu "$scratch/rust/toolchain/lib/rustlib"
   cp -r "$cargo"/registry/{index,cache} "$scratch/rust/cargo/registry"
   if [ -f "$cargo/config.toml" ]; then cp "$cargo/config.toml" "$scratch/rust/cargo"; fi

@@ -165,8 +165,8 @@ impl Generation {
             .refresh(&mut self.request, &mut self.statistics);
         let span = tracing::info_span!(
             names::ROUND_SPAN,
-            { names::ROUND } = self.rounds,
-            { names::CONTEXT_TOKENS } = self.request.context.len(),
+            { names::ROUND } = names::count(self.rounds),
+            { names::CONTEXT_TOKENS } = names::count(self.request.context.len()),
             { names::DRAFT_TOKENS } = tracing::field::Empty,
             { names::ACCEPTED_TOKENS } = tracing::field::Empty,
         );
@@ -177,9 +177,9 @@ impl Generation {
             .instrument(span.clone())
             .await
             .map_err(|error| self.failed(error))?;
-        span.record(names::DRAFT_TOKENS, round.drafted);
+        span.record(names::DRAFT_TOKENS, names::count(round.drafted));
         let by_drafters = round.tokens.iter().filter(|token| token.author > 0);
-        span.record(names::ACCEPTED_TOKENS, by_drafters.count());
+        span.record(names::ACCEPTED_TOKENS, names::count(by_drafters.count()));
         self.rounds += 1;
         self.statistics.merge(&round.statistics, |level| level);
         Ok(self.write(round.tokens.into()))

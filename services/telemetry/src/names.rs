@@ -112,3 +112,8 @@ pub const SEQUENCES: &str = "csd.sequences";
 pub const CACHED_POSITIONS: &str = "csd.cached.positions";
 /// The hint that finds a request's caches again.
 pub const SESSION: &str = "csd.session";
+
+/// A count as an attribute: OpenTelemetry's integers are signed, and an unsigned one would be exported as text.
+pub fn count(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

@@ -138,7 +138,10 @@ impl RemoteLevel {
     async fn ask_draft(&self, request: DraftRequest) -> Result<Draft> {
         let span = Span::current();
         let (room, timeout) = (request.room, request.call.timeout);
-        span.record(names::CONTEXT_TOKENS, request.call.context.len());
+        span.record(
+            names::CONTEXT_TOKENS,
+            names::count(request.call.context.len()),
+        );
         let message = prepare(convert::draft_request_to_wire(request), timeout);
         let mut client = self.client.clone();
         let response = answer(&self.address, timeout, client.draft(message)).await?;
@@ -153,7 +156,10 @@ impl RemoteLevel {
         let timeout = request.call.timeout;
         let sampling = request.call.sampling.clone();
         let drafted: Vec<Token> = request.draft.ids().collect();
-        span.record(names::CONTEXT_TOKENS, request.call.context.len());
+        span.record(
+            names::CONTEXT_TOKENS,
+            names::count(request.call.context.len()),
+        );
         let message = prepare(convert::verify_request_to_wire(request), timeout);
         let mut client = self.client.clone();
         let response = answer(&self.address, timeout, client.verify(message)).await?;

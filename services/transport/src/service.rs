@@ -134,7 +134,10 @@ impl Shared {
         let vocabulary = self.level.description().vocabulary;
         let request = convert::draft_request(wire, vocabulary, timeout)?;
         let span = Span::current();
-        span.record(names::CONTEXT_TOKENS, request.call.context.len());
+        span.record(
+            names::CONTEXT_TOKENS,
+            names::count(request.call.context.len()),
+        );
         let draft = self.within(timeout, self.level.draft(request)).await?;
         self.counters.record_draft(&draft);
         trace::drafted(&span, &draft);
@@ -151,7 +154,10 @@ impl Shared {
         let vocabulary = self.level.description().vocabulary;
         let request = convert::verify_request(wire, vocabulary, timeout)?;
         let span = Span::current();
-        span.record(names::CONTEXT_TOKENS, request.call.context.len());
+        span.record(
+            names::CONTEXT_TOKENS,
+            names::count(request.call.context.len()),
+        );
         let drafted = request.draft.len();
         let verdict = self.within(timeout, self.level.verify(request)).await?;
         self.counters.record_verdict(drafted, &verdict);

@@ -41,7 +41,7 @@ pub(crate) fn client(method: &'static str, level: &str, address: &Uri) -> Span {
         span.record(names::SERVER_ADDRESS, host);
     }
     if let Some(port) = address.port_u16() {
-        span.record(names::SERVER_PORT, port);
+        span.record(names::SERVER_PORT, names::count(port));
     }
     span
 }
@@ -55,22 +55,22 @@ pub(crate) fn server(method: &'static str, level: &str, headers: &http::HeaderMa
 
 /// What a draft brought.
 pub(crate) fn drafted(span: &Span, draft: &Draft) {
-    span.record(names::DRAFT_TOKENS, draft.len());
+    span.record(names::DRAFT_TOKENS, names::count(draft.len()));
     timed(span, draft.timings);
 }
 
 /// What a review of `drafted` tokens brought.
 pub(crate) fn reviewed(span: &Span, drafted: usize, verdict: &Verdict) {
-    span.record(names::DRAFT_TOKENS, drafted);
-    span.record(names::ACCEPTED_TOKENS, verdict.accepted);
+    span.record(names::DRAFT_TOKENS, names::count(drafted));
+    span.record(names::ACCEPTED_TOKENS, names::count(verdict.accepted));
     timed(span, verdict.timings);
 }
 
 fn timed(span: &Span, timings: Timings) {
-    span.record(names::QUEUE_US, timings.queue.as_micros() as u64);
-    span.record(names::FORWARD_US, timings.forward.as_micros() as u64);
-    span.record(names::ROWS, timings.rows);
-    span.record(names::CACHED_POSITIONS, timings.cached);
+    span.record(names::QUEUE_US, names::count(timings.queue.as_micros()));
+    span.record(names::FORWARD_US, names::count(timings.forward.as_micros()));
+    span.record(names::ROWS, names::count(timings.rows));
+    span.record(names::CACHED_POSITIONS, names::count(timings.cached));
 }
 
 /// How the call ended. `at_fault` says which codes are failures on this side.

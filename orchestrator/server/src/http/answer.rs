@@ -75,7 +75,7 @@ pub(super) fn count(answers: &[Answer]) -> usize {
 /// Notes in the request's span what came out.
 pub(super) fn trace(span: &Span, answers: &[Answer]) {
     let reasons: Vec<&str> = answers.iter().filter_map(Answer::reason).collect();
-    span.record(names::GEN_AI_OUTPUT_TOKENS, count(answers));
+    span.record(names::GEN_AI_OUTPUT_TOKENS, names::count(count(answers)));
     span.record(names::GEN_AI_RESPONSE_FINISH_REASONS, reasons.join(","));
 }
 

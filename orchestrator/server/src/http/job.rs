@@ -193,9 +193,12 @@ impl Job {
         span.record(names::GEN_AI_PROVIDER, "csd");
         span.record(names::GEN_AI_REQUEST_MODEL, self.orchestrator.model());
         span.record(names::GEN_AI_RESPONSE_ID, self.id.as_str());
-        span.record(names::GEN_AI_INPUT_TOKENS, self.prompt_tokens());
+        span.record(
+            names::GEN_AI_INPUT_TOKENS,
+            names::count(self.prompt_tokens()),
+        );
         if let Some(max_tokens) = options.max_tokens {
-            span.record(names::GEN_AI_REQUEST_MAX_TOKENS, max_tokens);
+            span.record(names::GEN_AI_REQUEST_MAX_TOKENS, names::count(max_tokens));
         }
         let temperature = f64::from(options.sampling.temperature);
         span.record(names::GEN_AI_REQUEST_TEMPERATURE, temperature);

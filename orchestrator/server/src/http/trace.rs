@@ -42,7 +42,7 @@ pub(super) async fn request(request: Request, next: Next) -> Response {
     );
     csd_telemetry::set_parent(&span, request.headers());
     let response = next.run(request).instrument(span.clone()).await;
-    span.record(names::HTTP_STATUS, response.status().as_u16());
+    span.record(names::HTTP_STATUS, names::count(response.status().as_u16()));
     if response.status().is_server_error() {
         span.record(names::OTEL_STATUS_CODE, "ERROR");
         span.record(names::ERROR_TYPE, response.status().as_str());
