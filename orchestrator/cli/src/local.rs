@@ -67,8 +67,8 @@ pub(crate) async fn bind(address: &str) -> Result<TcpListener> {
     })
 }
 
-/// Starts to log, and to export traces if the environment names a collector. `quiet` keeps all but warnings away unless the
-/// environment asks for more.
+/// Starts to log, and to export traces if the environment names a collector. `quiet`: warnings alone, unless the environment
+/// asks for more.
 ///
 /// # Errors
 /// The environment asks for what cannot be.
@@ -97,7 +97,7 @@ pub(crate) async fn serve(
 }
 
 impl Local {
-    /// Starts every level of `cascade` (read from `file`) that has no address in it. `log` passes the workers' logs on.
+    /// Starts every level of `cascade` (read from `file`) that has no address in it.
     ///
     /// # Errors
     /// This program does not know itself.
@@ -105,11 +105,10 @@ impl Local {
         cascade: Cascade,
         file: Option<&Path>,
         listener: TcpListener,
-        log: bool,
     ) -> Result<Self> {
         Ok(Self {
             url: format!("http://{}", listener.local_addr()?),
-            supervisor: Supervisor::start(specs(&cascade, file, log)?),
+            supervisor: Supervisor::start(specs(&cascade, file)?),
             listener: Some(listener),
             orchestrator: None,
             cascade,
@@ -209,7 +208,7 @@ async fn ended(orchestrator: &mut Option<Orchestrator>) -> anyhow::Error {
 }
 
 /// How to start the levels that are not already somewhere.
-fn specs(cascade: &Cascade, file: Option<&Path>, log: bool) -> Result<Vec<Spec>> {
+fn specs(cascade: &Cascade, file: Option<&Path>) -> Result<Vec<Spec>> {
     let program = std::env::current_exe().context("cannot find the csd program itself")?;
     let here = cascade
         .levels
@@ -227,7 +226,6 @@ fn specs(cascade: &Cascade, file: Option<&Path>, log: bool) -> Result<Vec<Spec>>
                 level: level.name.clone(),
                 program: program.clone(),
                 arguments,
-                log,
             }
         })
         .collect())

@@ -90,7 +90,8 @@ async fn run(command: Command) -> Result<()> {
 /// An error with its causes, in one line; many errors tell their cause themselves.
 fn told(error: &anyhow::Error) -> String {
     let mut told = String::new();
-    for cause in error.chain().map(ToString::to_string) {
+    for cause in error.chain() {
+        let cause = cause.to_string().trim_end().to_owned();
         if told.is_empty() {
             told = cause;
         } else if !told.contains(&cause) {

@@ -41,6 +41,11 @@ impl Paint {
         self.wrap(code, text)
     }
 
+    /// `text`, less loud.
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
     fn code(&mut self, level: &str) -> &'static str {
         if level == "target" {
             return TARGET;
@@ -73,6 +78,7 @@ mod tests {
     fn without_colours_nothing_is_added() {
         let mut paint = Paint::new(false);
         assert_eq!(paint.level("draft", "fn main"), "fn main");
+        assert_eq!(paint.dim("x"), "x");
     }
 
     #[test]

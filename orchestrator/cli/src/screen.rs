@@ -34,6 +34,17 @@ impl Screen {
         }
     }
 
+    /// Shows what the text continues, to people alone: what is piped on is the text and nothing else.
+    ///
+    /// # Errors
+    /// Nobody reads any more.
+    pub(crate) fn prompt(&self, prompt: &str) -> Result<()> {
+        if self.json || !self.paint.is_on() {
+            return Ok(());
+        }
+        output::write(self.paint.dim(prompt).as_bytes())
+    }
+
     /// Shows new pieces of the text.
     ///
     /// # Errors

@@ -81,9 +81,10 @@ pub(crate) struct Args {
 
 /// Writes the text.
 pub(crate) async fn run(args: Args) -> Result<()> {
+    // Before signals are caught: Ctrl-C ends a wait for stdin.
+    let prompt = args.prompt()?;
     let mut interrupt = Interrupt::catch()?;
     let _seen = local::see(true)?;
-    let prompt = args.prompt()?;
     let Some(url) = &args.url else {
         return args.alone(prompt, &mut interrupt).await;
     };
@@ -100,7 +101,7 @@ impl Args {
         let cascade = local::cascade(self.cascade.as_deref())?;
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
-        let mut local = Local::start(cascade, self.cascade.as_deref(), listener, false)?;
+        let mut local = Local::start(cascade, self.cascade.as_deref(), listener)?;
         let work = async {
             local
                 .ready(|worker| {
@@ -127,6 +128,9 @@ impl Args {
     /// Asks for the text and shows it as it comes.
     async fn write(&self, client: &Client, prompt: String) -> Result<()> {
         let mut screen = Screen::new(self.json, client.levels().await?);
+        if !self.chat {
+            screen.prompt(&prompt)?;
+        }
         let mut completion = Completion::default();
         let asked = Instant::now();
         let mut stream = client

@@ -1,6 +1,6 @@
 //! `csd up`: a whole cascade on this machine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use csd_config::{Cascade, Source};
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 /// Runs the cascade until it is asked to stop.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut interrupt = Interrupt::catch()?;
-    let _seen = local::see(false)?;
+    let _seen = local::see(true)?;
     let cascade = local::cascade(args.cascade.as_deref())?;
     let listen = args.listen.as_deref().or(cascade.listen.as_deref());
     let listener = local::bind(listen.unwrap_or(DEFAULT)).await?;
@@ -50,12 +50,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         cascade: cascade.clone(),
     };
 
-    let mut local = Local::start(cascade, args.cascade.as_deref(), listener, true)?;
+    let mut local = Local::start(cascade, args.cascade.as_deref(), listener)?;
     let ended = tokio::select! {
         ended = show.run(&mut local) => ended,
-        () = interrupt.next() => Ok(()),
+        () = interrupt.next() => {
+            eprintln!("stopping");
+            Ok(())
+        }
     };
-    eprintln!("stopping");
     // Who asks twice does not want to wait; what is left is killed then.
     tokio::select! {
         () = local.stop() => {}
@@ -116,7 +118,7 @@ impl Show {
                 .map(|worker| &worker.address)
                 .or(level.address.as_ref());
             let model = match &level.source {
-                Source::Neural { model, .. } => model.display().to_string(),
+                Source::Neural { model, .. } => shown(model),
                 Source::MaxGram { .. } => "Max-Gram".into(),
             };
             table.row([
@@ -133,4 +135,12 @@ impl Show {
              -d '{{\"prompt\": \"fn main() {{\", \"max_tokens\": 64, \"temperature\": 0}}'\n"
         ))
     }
+}
+
+/// A path as a person in the current directory would write it.
+fn shown(path: &Path) -> String {
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| whole.strip_prefix(here).ok());
+    short.unwrap_or(&whole).display().to_string()
 }

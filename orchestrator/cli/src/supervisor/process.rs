@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use csd_telemetry::Options;
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
@@ -19,6 +20,8 @@ use tokio::{
 
 /// Lines of a worker's log that are kept to explain its death.
 const TAIL: usize = 20;
+/// How the last line of a failed worker begins.
+const ERROR: &str = "error: ";
 /// How long the log of a dead process may stay open, when a process of its own still holds it.
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
@@ -34,8 +37,6 @@ pub(crate) struct Spec {
     pub(crate) program: PathBuf,
     /// Its arguments, the address left out.
     pub(crate) arguments: Vec<OsString>,
-    /// Whether its log is passed on to ours, each line after the level's name.
-    pub(crate) log: bool,
 }
 
 /// What a worker says on stdout, as one line of JSON, once it answers calls.
@@ -49,6 +50,13 @@ pub(crate) struct Announcement {
     pub(crate) address: String,
 }
 
+/// What a worker logs: passed on to our own log, and the last of it kept.
+#[derive(Clone, Debug)]
+struct Log {
+    level: String,
+    tail: Arc<Mutex<VecDeque<String>>>,
+}
+
 /// A running worker.
 ///
 /// It holds the worker's stdin, a pipe, open: the worker ends when the pipe closes, so it cannot outlive this process,
@@ -58,9 +66,7 @@ pub(crate) struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Option<ChildStdout>,
-    level: String,
-    log: bool,
-    tail: Arc<Mutex<VecDeque<String>>>,
+    log: Log,
     reader: JoinHandle<()>,
 }
 
@@ -74,6 +80,9 @@ impl Process {
         for variable in APART {
             command.env_remove(variable);
         }
+        if Options::from_env().filter.is_none() {
+            command.env("CSD_LOG", "warn");
+        }
         let mut child = command
             .args(&spec.arguments)
             .args(["--listen", address])
@@ -84,21 +93,17 @@ impl Process {
             .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
-        let tail = Arc::default();
         let stderr = child.stderr.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+        let log = Log {
+            level: spec.level.clone(),
+            tail: Arc::default(),
+        };
         Ok(Self {
             stdin: child.stdin.take(),
             stdout: child.stdout.take(),
-            reader: tokio::spawn(read_log(
-                stderr,
-                spec.level.clone(),
-                spec.log,
-                Arc::clone(&tail),
-            )),
-            level: spec.level.clone(),
-            log: spec.log,
+            reader: tokio::spawn(log.clone().read(stderr)),
             child,
-            tail,
+            log,
         })
     }
 
@@ -111,12 +116,11 @@ impl Process {
             let mut lines = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = lines.next_line().await {
                 let Ok(announcement) = serde_json::from_str(&line) else {
-                    note(&self.tail, &self.level, self.log, line);
+                    self.log.note(line);
                     continue;
                 };
                 // Whatever else it prints is read, so that it never waits for us.
-                let (level, log, tail) = (self.level.clone(), self.log, Arc::clone(&self.tail));
-                tokio::spawn(read_log(lines.into_inner(), level, log, tail));
+                tokio::spawn(self.log.clone().read(lines.into_inner()));
                 return Ok(announcement);
             }
         }
@@ -125,12 +129,13 @@ impl Process {
 
     /// Waits for the end of the process and says how it ended, with the last words of its log.
     pub(crate) async fn ended(&mut self) -> String {
-        let how = match self.child.wait().await {
-            Ok(status) => describe(status),
-            Err(error) => format!("its end cannot be seen: {error}"),
+        let status = match self.child.wait().await {
+            Ok(status) => status,
+            Err(error) => return format!("its end cannot be seen: {error}"),
         };
         let _ = timeout(LAST_WORDS, &mut self.reader).await;
-        match self.last_words() {
+        let how = describe(status);
+        match self.log.last_words(status) {
             Some(words) => format!("{words} ({how})"),
             None => how,
         }
@@ -143,16 +148,6 @@ impl Process {
             let _ = self.child.kill().await;
         }
     }
-
-    /// The last error it logged, else the last line.
-    fn last_words(&self) -> Option<String> {
-        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
-        let error = tail
-            .iter()
-            .rev()
-            .find_map(|line| line.strip_prefix("error: "));
-        error.or(tail.back().map(String::as_str)).map(str::to_owned)
-    }
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -164,28 +159,35 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
-async fn read_log(
-    from: impl AsyncRead + Unpin,
-    level: String,
-    log: bool,
-    tail: Arc<Mutex<VecDeque<String>>>,
-) {
-    let mut lines = BufReader::new(from).lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        note(&tail, &level, log, line);
+impl Log {
+    async fn read(self, from: impl AsyncRead + Unpin) {
+        let mut lines = BufReader::new(from).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            self.note(line);
+        }
     }
-}
 
-fn note(tail: &Mutex<VecDeque<String>>, level: &str, log: bool, line: String) {
-    if line.trim().is_empty() {
-        return;
+    fn note(&self, line: String) {
+        if line.trim().is_empty() {
+            return;
+        }
+        // The error that ends a worker is told as such, once.
+        if !line.starts_with(ERROR) {
+            eprintln!("{:>8} │ {line}", self.level);
+        }
+        let mut tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        if tail.len() == TAIL {
+            tail.pop_front();
+        }
+        tail.push_back(line);
     }
-    if log {
-        eprintln!("{level:>8} │ {line}");
+
+    /// The error that a worker ended with; without one, what it said last, unless it was killed.
+    fn last_words(&self, status: ExitStatus) -> Option<String> {
+        let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
+        let error = tail.iter().rev().find_map(|line| line.strip_prefix(ERROR));
+        let last = tail.back().map(String::as_str);
+        let words = error.or(last.filter(|_| status.code().is_some_and(|code| code != 0)));
+        words.map(str::to_owned)
     }
-    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-    if tail.len() == TAIL {
-        tail.pop_front();
-    }
-    tail.push_back(line);
 }

@@ -22,7 +22,6 @@ fn script(level: &str, text: &str) -> Spec {
         level: level.into(),
         program: "/bin/sh".into(),
         arguments: ["-c", &text, level].map(Into::into).to_vec(),
-        log: false,
     }
 }
 

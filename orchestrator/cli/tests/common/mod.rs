@@ -15,10 +15,10 @@ use std::{
 use serde_json::Value;
 
 /// No step of a test may take longer.
-pub const BOUND: Duration = Duration::from_secs(60);
+pub(crate) const BOUND: Duration = Duration::from_secs(60);
 
 /// `csd` with these arguments, in the root of the workspace.
-pub fn csd<const N: usize>(arguments: [&str; N]) -> Command {
+pub(crate) fn csd<const N: usize>(arguments: [&str; N]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_csd"));
     command
         .args(arguments)
@@ -28,7 +28,7 @@ pub fn csd<const N: usize>(arguments: [&str; N]) -> Command {
 }
 
 /// Runs to the end, at most [`BOUND`] long.
-pub fn finish(command: &mut Command) -> Output {
+pub(crate) fn finish(command: &mut Command) -> Output {
     let child = command
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -47,23 +47,25 @@ pub fn finish(command: &mut Command) -> Output {
 }
 
 /// What it wrote to stderr.
-pub fn errors(output: &Output) -> String {
+pub(crate) fn errors(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// What it wrote to stdout.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 /// `csd up --json`; killed when dropped.
-pub struct Up {
-    pub child: Child,
-    lines: Receiver<Value>,
+pub(crate) struct Up {
+    /// The process itself.
+    pub(crate) child: Child,
+    lines: Receiver<String>,
 }
 
 impl Up {
-    pub fn start<const N: usize>(arguments: [&str; N]) -> Self {
+    /// Starts it with further arguments, at a free port.
+    pub(crate) fn start<const N: usize>(arguments: [&str; N]) -> Self {
         let mut child = csd(["up", "--json", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stdout(Stdio::piped())
@@ -74,8 +76,6 @@ impl Up {
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                let line =
-                    serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"));
                 let _ = sender.send(line);
             }
         });
@@ -83,12 +83,13 @@ impl Up {
     }
 
     /// The next line.
-    pub fn line(&self) -> Value {
-        self.lines.recv_timeout(BOUND).expect("a line in time")
+    pub(crate) fn line(&self) -> Value {
+        let line = self.lines.recv_timeout(BOUND).expect("a line in time");
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("no JSON: {line}"))
     }
 
     /// All lines up to the one that says where requests are answered; that one is given as its host and port.
-    pub fn listening(&self) -> (Vec<Value>, String) {
+    pub(crate) fn listening(&self) -> (Vec<Value>, String) {
         let mut levels = Vec::new();
         loop {
             let line = self.line();
@@ -100,7 +101,7 @@ impl Up {
     }
 
     /// Waits for its end; whether it exited with 0.
-    pub fn ended(&mut self, bound: Duration) -> bool {
+    pub(crate) fn ended(&mut self, bound: Duration) -> bool {
         let mut status = None;
         until(bound, || {
             status = self.child.try_wait().expect("a child");
@@ -118,7 +119,7 @@ impl Drop for Up {
 }
 
 /// The `pid` of a level's line.
-pub fn pid(line: &Value) -> u32 {
+pub(crate) fn pid(line: &Value) -> u32 {
     line["pid"]
         .as_u64()
         .and_then(|pid| pid.try_into().ok())
@@ -126,13 +127,13 @@ pub fn pid(line: &Value) -> u32 {
 }
 
 /// Whether the process is there and has not ended.
-pub fn alive(pid: u32) -> bool {
+pub(crate) fn alive(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
     stat.is_ok_and(|stat| !stat.contains(") Z ") && !stat.contains(") X "))
 }
 
 /// The processes that `parent` started.
-pub fn children(parent: u32) -> Vec<u32> {
+pub(crate) fn children(parent: u32) -> Vec<u32> {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| {
@@ -144,14 +145,14 @@ pub fn children(parent: u32) -> Vec<u32> {
 }
 
 /// Sends a signal by name.
-pub fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let _ = Command::new("kill")
         .args(["-s", name, &pid.to_string()])
         .status();
 }
 
 /// Waits until `met`, and fails when that takes longer than `bound`.
-pub fn until(bound: Duration, mut met: impl FnMut() -> bool) {
+pub(crate) fn until(bound: Duration, mut met: impl FnMut() -> bool) {
     let started = Instant::now();
     while !met() {
         assert!(started.elapsed() < bound, "not within {bound:?}");
@@ -160,7 +161,7 @@ pub fn until(bound: Duration, mut met: impl FnMut() -> bool) {
 }
 
 /// `POST path` as any client would do it: the status line and the body.
-pub fn post(address: &str, path: &str, body: &Value) -> (String, Value) {
+pub(crate) fn post(address: &str, path: &str, body: &Value) -> (String, Value) {
     let body = body.to_string();
     let mut socket = TcpStream::connect(address).expect("somebody there");
     socket.set_read_timeout(Some(BOUND)).expect("a timeout");
