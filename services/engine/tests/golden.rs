@@ -59,3 +59,13 @@ fn reviews_of_good_and_bad_drafts_write_them_too() {
     assert!(gauges.accepted > 0 && gauges.accepted < gauges.drafted);
     assert_eq!((gauges.in_flight, gauges.queued), (0, 0));
 }
+
+#[test]
+#[ignore = "all lines take minutes on a busy machine; the others stand for them"]
+fn every_recorded_line() {
+    let engine = engine(bundled("tiny/target"), Weights::F32, 2);
+    for line in &lines() {
+        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |_| Vec::new());
+        assert_equal(line, &ours);
+    }
+}

@@ -303,6 +303,16 @@ fn settings_that_do_not_fit_are_refused() {
         })
         .contains("cache_bytes")
     );
+    if cfg!(not(feature = "cuda")) {
+        let device = csd_engine::Device::Cuda(0);
+        assert!(
+            refused(Settings {
+                device,
+                ..settings()
+            })
+            .contains("cuda:0")
+        );
+    }
     let sliding = Copy::of("mistral", "sliding");
     sliding.configure(json!({ "sliding_window": 32 }));
     let within = Settings {

@@ -56,7 +56,6 @@ pub(crate) struct Weight<'a> {
     pub(crate) inputs: usize,
     pub(crate) held: Held,
     /// Whether rows are looked up in it.
-    #[cfg_attr(not(any(test, feature = "cuda")), expect(dead_code))]
     pub(crate) is_table: bool,
     tensor: &'a Stored<'a>,
     rows: Rows<'a>,

@@ -8,7 +8,6 @@
 
 pub(crate) mod angles;
 pub(crate) mod backend;
-#[cfg(any(test, feature = "cuda"))]
 pub(crate) mod candle;
 pub(crate) mod cpu;
 pub(crate) mod forward;

@@ -15,6 +15,7 @@ use crate::{
     checkpoint::Checkpoint,
     decoder::{
         backend::{Backend, Sequence},
+        candle::Candle,
         cpu::Cpu,
         forward::Decoder,
     },
@@ -37,17 +38,13 @@ impl Engine {
                 let numerics = backend.numerics();
                 start(settings, &checkpoint, backend, Some(numerics))
             }
-            #[cfg(feature = "cuda")]
             Device::Cuda(index) => {
-                let device = candle_core::Device::new_cuda(index)
-                    .map_err(|error| setting("device", error.to_string()))?;
-                let backend = crate::decoder::candle::Candle::new(&checkpoint.config, device);
+                let device = candle_core::Device::new_cuda(index).map_err(|error| {
+                    let reason = format!("cuda:{index}: {error}; it needs the feature `cuda`");
+                    setting("device", reason)
+                })?;
+                let backend = Candle::new(&checkpoint.config, device);
                 start(settings, &checkpoint, backend, None)
-            }
-            #[cfg(not(feature = "cuda"))]
-            Device::Cuda(_) => {
-                let reason = "this build has no CUDA: it needs the feature `cuda`";
-                Err(setting("device", reason.into()))
             }
         }
     }
