@@ -133,6 +133,17 @@ impl Cascade {
         &self.levels
     }
 
+    /// The same cascade with each level as `view` shows it. Gates are shared: what one learns of a level, both know.
+    #[must_use]
+    pub fn viewed(&self, view: impl Fn(usize, &Arc<dyn Level>) -> Arc<dyn Level>) -> Self {
+        let levels = self.levels.iter().enumerate();
+        Self {
+            levels: levels.map(|(index, level)| view(index, level)).collect(),
+            gates: self.gates.clone(),
+            limits: self.limits,
+        }
+    }
+
     /// A gate a level. Closed ones are stepped over; the target's says whether its last call failed.
     pub fn gates(&self) -> &[Arc<Gate>] {
         &self.gates

@@ -3,17 +3,23 @@
 //! A [`Generation`] is polled round by round and does nothing in between; dropping it stops everything that is still
 //! computed for it, at every level.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use csd_cascade::{Request, Session};
+use csd_cascade::{Cascade, Request, Session};
 use csd_level::{Context, DraftToken, Error, Sampling, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
 use tracing::{Instrument as _, Span};
 
 use crate::{
-    Failure, NamedPlan, Orchestrator, admission::Place, decoder::Decoder, error::Result, random,
-    readers::Readers, stop::Stops,
+    Failure, NamedPlan, Orchestrator,
+    admission::Place,
+    decoder::Decoder,
+    error::Result,
+    random,
+    readers::Readers,
+    stop::Stops,
+    timeline::{Recorder, TimedCall},
 };
 
 /// What is to be written.
@@ -29,6 +35,8 @@ pub struct Task {
     pub max_tokens: usize,
     /// Strings that end the text before themselves, none of them empty.
     pub stop: Vec<String>,
+    /// Since when its calls are timed; nothing is recorded without.
+    pub timed: Option<Instant>,
 }
 
 /// A token of the text, with the part of the text that became certain with it.
@@ -73,6 +81,8 @@ pub struct Finish {
 pub struct Chunk {
     /// At least one token.
     pub tokens: Vec<Written>,
+    /// The calls that ended since the last chunk, if the task asked for them.
+    pub calls: Vec<TimedCall>,
     /// Present in the last chunk, and only there.
     pub finish: Option<Finish>,
 }
@@ -90,6 +100,8 @@ impl Chunk {
 /// A text being written.
 pub struct Generation {
     orchestrator: Arc<Orchestrator>,
+    cascade: Arc<Cascade>,
+    recorder: Option<Arc<Recorder>>,
     place: Place,
     request: Request,
     plan: NamedPlan,
@@ -106,7 +118,11 @@ pub struct Generation {
 
 impl Generation {
     pub(crate) fn new(orchestrator: Arc<Orchestrator>, place: Place, task: Task) -> Self {
-        let cascade = orchestrator.cascade().clone();
+        let recorder = task.timed.map(Recorder::new);
+        let cascade = recorder.as_ref().map_or_else(
+            || orchestrator.cascade().clone(),
+            |recorder| Arc::new(recorder.watch(orchestrator.cascade())),
+        );
         let left = (task.max_tokens).min(orchestrator.context() - task.prompt.len());
         // A single token is the target's own; nobody else needs to read the prompt for it.
         let levels = if left > 1 {
@@ -116,7 +132,9 @@ impl Generation {
         };
         let session = Session::new(random::bits(), cascade.levels().len());
         Self {
-            readers: Readers::new(cascade, levels, |level| orchestrator.is_statistical(level)),
+            readers: Readers::new(cascade.clone(), levels, |level| {
+                orchestrator.is_statistical(level)
+            }),
             decoder: orchestrator.text().decoder(&task.prompt),
             stops: Stops::new(task.stop),
             request: Request {
@@ -126,6 +144,8 @@ impl Generation {
             },
             plan: task.plan,
             orchestrator,
+            cascade,
+            recorder,
             place,
             left,
             statistics: Statistics::default(),
@@ -171,8 +191,7 @@ impl Generation {
             { names::ACCEPTED_TOKENS } = tracing::field::Empty,
         );
         let round = self
-            .orchestrator
-            .cascade()
+            .cascade
             .round(&self.request, self.plan.plan(), self.left)
             .instrument(span.clone())
             .await
@@ -198,6 +217,10 @@ impl Generation {
     fn write(&mut self, mut tokens: VecDeque<DraftToken>) -> Chunk {
         let mut chunk = Chunk {
             tokens: Vec::with_capacity(tokens.len()),
+            calls: self
+                .recorder
+                .as_ref()
+                .map_or_else(Vec::new, |recorder| recorder.take()),
             finish: None,
         };
         let mut reason = None;

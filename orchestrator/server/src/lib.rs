@@ -4,6 +4,7 @@
 //!
 //! - [`orchestrator`]: what every request shares
 //! - [`generation`], `readers`, [`admission`]: the life of one text, which drafters have read it, and its turn
+//! - [`timeline`]: which level did what when, for texts that are watched
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
@@ -31,6 +32,7 @@ pub mod serve;
 pub mod stop;
 pub mod template;
 pub mod text;
+pub mod timeline;
 pub mod watch;
 
 pub use error::Failure;

@@ -4,13 +4,14 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use csd_level::{Statistics, Token};
+use csd_level::{DraftToken, Statistics};
 use csd_telemetry::names;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
 use tracing::Span;
 
 use super::{
+    events,
     job::{Form, Job},
     plan,
 };
@@ -18,14 +19,15 @@ use crate::{
     Failure,
     error::Result,
     generation::{Chunk, Finish, Generation},
+    timeline::TimedCall,
 };
 
 /// What has been written of one text.
 #[derive(Default)]
 pub(super) struct Answer {
     text: String,
-    tokens: Vec<Token>,
-    authors: Vec<u8>,
+    tokens: Vec<DraftToken>,
+    calls: Vec<TimedCall>,
     finish: Option<Finish>,
 }
 
@@ -33,9 +35,9 @@ impl Answer {
     pub(super) fn add(&mut self, chunk: &Chunk) {
         for written in &chunk.tokens {
             self.text.push_str(&written.text);
-            self.tokens.push(written.token.id);
-            self.authors.push(written.token.author);
+            self.tokens.push(written.token.clone());
         }
+        self.calls.extend_from_slice(&chunk.calls);
         self.finish.clone_from(&chunk.finish);
     }
 
@@ -58,7 +60,8 @@ pub(super) fn report(job: &Job, answers: &[Answer]) -> Value {
     for finish in answers.iter().filter_map(|answer| answer.finish.as_ref()) {
         statistics.merge(&finish.statistics, |level| level);
     }
-    let authors = answers.iter().flat_map(|answer| answer.authors.clone());
+    let tokens = answers.iter().flat_map(|answer| &answer.tokens);
+    let authors = tokens.map(|token| token.author);
     plan::report(
         &job.orchestrator,
         job.options.plan(),
@@ -95,7 +98,12 @@ pub(super) async fn respond(job: Job, generations: Vec<Generation>) -> Result<Re
             }
         }
         if job.options.token_ids {
-            choice["token_ids"] = json!(answer.tokens);
+            let ids = answer.tokens.iter().map(|token| token.id);
+            choice["token_ids"] = ids.collect();
+        }
+        if job.options.timed.is_some() {
+            let (tokens, calls) = (answer.tokens.iter(), &answer.calls);
+            choice["events"] = events::report(&job.orchestrator, tokens, calls);
         }
         choice
     };

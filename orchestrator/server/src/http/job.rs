@@ -1,6 +1,9 @@
 //! What a request comes to, whichever route it took.
 
-use std::{sync::Arc, time::SystemTime, time::UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
 
 use axum::response::Response;
 use csd_level::{Sampling, Token};
@@ -31,6 +34,8 @@ pub(super) struct Options {
     pub(super) stream: bool,
     pub(super) include_usage: bool,
     pub(super) token_ids: bool,
+    /// When the request began, if it wants to know where its time went.
+    pub(super) timed: Option<Instant>,
     choices: usize,
     max_tokens: Option<usize>,
     sampling: Sampling,
@@ -68,6 +73,9 @@ impl Options {
             include_usage: include_usage(&mut fields, stream)?,
             stream,
             token_ids: fields.boolean("return_token_ids")?.unwrap_or(false),
+            timed: (fields.boolean("cascade_events")?)
+                .unwrap_or(false)
+                .then(Instant::now),
             choices: fields.count("n", 1, CHOICES)?.unwrap_or(1),
             max_tokens,
             sampling: sampling::parse(&mut fields, orchestrator)?,
@@ -177,6 +185,7 @@ impl Job {
                     plan: options.plan.clone(),
                     max_tokens: options.max_tokens.unwrap_or(usize::MAX),
                     stop: options.stop.clone(),
+                    timed: options.timed,
                 });
             }
         }

@@ -3,18 +3,21 @@
 //! - `fields`: a request's body, taken apart field by field, so that every error can name one
 //! - `sampling`, `plan`: the fields that say how tokens are chosen, and who drafts
 //! - `job`: what a request comes to, whichever route it took
-//! - `answer`, `stream`: its texts at once, or as they are written
-//! - `completions`, `chat`, `models`, `health`: the routes
+//! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
+//!   from
+//! - `completions`, `chat`, `models`, `health`, `page`: the routes
 //! - `failure`: failures to statuses and bodies, in one table
 
 mod answer;
 mod chat;
 mod completions;
+mod events;
 mod failure;
 mod fields;
 mod health;
 mod job;
 mod models;
+mod page;
 mod plan;
 mod sampling;
 mod stream;
@@ -48,6 +51,7 @@ pub fn app(orchestrator: Arc<Orchestrator>) -> Router {
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::retrieve))
         .route("/health", get(health::report))
+        .merge(page::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(orchestrator)

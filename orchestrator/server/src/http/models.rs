@@ -6,9 +6,10 @@ use axum::{
     Json,
     extract::{Path, State},
 };
+use csd_cascade::PRESETS;
 use serde_json::{Value, json};
 
-use crate::{Failure, Orchestrator, error::Result};
+use crate::{Failure, NamedPlan, Orchestrator, error::Result};
 
 pub(super) async fn list(State(orchestrator): State<Arc<Orchestrator>>) -> Json<Value> {
     Json(json!({"object": "list", "data": [model(&orchestrator)]}))
@@ -34,5 +35,26 @@ fn model(orchestrator: &Orchestrator) -> Value {
         "created": orchestrator.created(),
         "owned_by": "csd",
         "max_model_len": orchestrator.context(),
+        "cascade": {
+            "levels": levels(orchestrator),
+            "plan": orchestrator.plan().to_json(),
+            "plans": plans(orchestrator.cascade().drafters()),
+        },
     })
+}
+
+fn levels(orchestrator: &Orchestrator) -> Vec<Value> {
+    let level = |(index, name): (usize, &String)| {
+        let statistical = orchestrator.is_statistical(index);
+        json!({"name": name, "kind": if statistical { "statistical" } else { "neural" }})
+    };
+    orchestrator.names().iter().enumerate().map(level).collect()
+}
+
+/// The names that a request's `cascade` may give to a plan here.
+fn plans(drafters: usize) -> Vec<&'static str> {
+    let names = std::iter::once(NamedPlan::OFF).chain(PRESETS);
+    names
+        .filter(|name| NamedPlan::named(name, drafters).is_ok())
+        .collect()
 }

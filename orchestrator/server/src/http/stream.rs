@@ -18,7 +18,7 @@ use tracing::Span;
 
 use super::{
     answer::{self, Answer},
-    failure,
+    events, failure,
     job::{Form, Job},
     plan,
 };
@@ -50,7 +50,7 @@ pub(super) async fn respond(job: Job, generations: Vec<Generation>) -> Result<Re
         span: Span::current(),
     };
     let all = stream::iter(first).chain(chunks);
-    Ok(Sse::new(events(writer, all))
+    Ok(Sse::new(pieces(writer, all))
         .keep_alive(KeepAlive::default())
         .into_response())
 }
@@ -62,7 +62,7 @@ struct Writer {
     span: Span,
 }
 
-fn events(
+fn pieces(
     writer: Writer,
     chunks: impl Stream<Item = (usize, Result<Chunk>)> + Send,
 ) -> impl Stream<Item = Result<Event, Infallible>> + Send {
@@ -104,6 +104,10 @@ impl Writer {
         }
         if self.job.options.token_ids {
             self.add_tokens(&mut choice, chunk);
+        }
+        if self.job.options.timed.is_some() {
+            let tokens = chunk.tokens.iter().map(|written| &written.token);
+            choice["events"] = events::report(&self.job.orchestrator, tokens, &chunk.calls);
         }
         let mut body = self.body(vec![choice]);
         if self.answers.iter().all(Answer::is_finished) {
