@@ -163,25 +163,47 @@ proptest! {
 }
 
 #[test]
-fn the_largest_weights_and_activations_saturate_nowhere() {
-    for (kind, weight) in [(Kind::Q8_0, 1.0), (Kind::Q8_0, -1.0), (Kind::Q4, 1.0)] {
+fn the_largest_weights_and_activations_overflow_nowhere() {
+    let pack = |kind, weight| {
         let matrix = Matrix::pack(kind, 16, 64, |_, row| {
             row.fill(weight);
             Ok::<(), Infallible>(())
         });
-        let matrix = matrix.unwrap();
-        for x in [
-            [1.0; 64],
-            [-1.0; 64],
-            std::array::from_fn(|index| if index % 2 == 0 { 1.0 } else { 0.0 }),
-        ] {
-            let reference = product(&mut compute(Isa::Portable, 1), &matrix, &x, 1);
-            for isa in isas() {
-                assert_eq!(
-                    bits(&product(&mut compute(isa, 1), &matrix, &x, 1)),
-                    bits(&reference),
-                    "{isa:?}"
-                );
+        matrix.unwrap()
+    };
+    // No quantiser writes −128, but a file may hold it.
+    let lowest = Matrix::pack_q8_0_blocks(16, 64, |_, row| {
+        for block in row.chunks_mut(34) {
+            block.fill(0x80);
+            block[..2].copy_from_slice(&[0, 0x3c]);
+        }
+        Ok::<(), Infallible>(())
+    });
+    let matrices = [
+        pack(Kind::Q8_0, 1.0),
+        pack(Kind::Q8_0, -1.0),
+        pack(Kind::Q4, 1.0),
+        lowest.unwrap(),
+    ];
+    for matrix in &matrices {
+        for step in 1..=16 {
+            // All of one size, then only some pairs, then only some numbers of them.
+            for odd in [1.0, 0.0] {
+                for sign in [1.0, -1.0] {
+                    let x: [f32; 64] = std::array::from_fn(|index| {
+                        let size = if index % 2 == 1 { odd } else { 1.0 };
+                        if index / 2 % step == 0 {
+                            sign * size
+                        } else {
+                            0.0
+                        }
+                    });
+                    let reference = product(&mut compute(Isa::Portable, 1), matrix, &x, 1);
+                    for isa in isas() {
+                        let out = product(&mut compute(isa, 1), matrix, &x, 1);
+                        assert_eq!(bits(&out), bits(&reference), "{isa:?} {step} {odd} {sign}");
+                    }
+                }
             }
         }
     }

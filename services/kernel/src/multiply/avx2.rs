@@ -19,8 +19,8 @@ const F32_INPUTS: usize = 64;
 const Q8_0_ROWS: usize = 4;
 /// 4 rows × 2 registers of 16-bit sums, beside 4 of weights.
 const Q4_ROWS: usize = 4;
-/// How many blocks ahead memory is asked for a block of weights: 4 KiB of 8 bits, 2 of 4.
-const PREFETCH: usize = 8;
+/// How many blocks ahead a block of weights is asked for, into the second cache: 12 KiB of 8 bits, 6 of 4.
+const PREFETCH: usize = 24;
 
 /// See [`super::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -84,6 +84,9 @@ fn f32_rows<const ROWS: usize>(
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
+    // A number that the compiler does not know keeps the loop over a block's inputs a loop: with three rows and
+    // more it is unrolled and reordered until the weights no longer fit the registers.
+    let fours = std::hint::black_box(BLOCK / 4);
     for ((quants, scales), x) in tile
         .quants
         .iter()
@@ -93,55 +96,48 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
         prefetch(quants);
         for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
             match x.len() {
-                1 => q8_0_rows::<1>(quants, scales, x, sums),
-                2 => q8_0_rows::<2>(quants, scales, x, sums),
-                3 => q8_0_rows::<3>(quants, scales, x, sums),
-                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, x, sums),
+                1 => q8_0_rows::<1>(quants, scales, BLOCK / 4, x, sums),
+                2 => q8_0_rows::<2>(quants, scales, BLOCK / 4, x, sums),
+                3 => q8_0_rows::<3>(quants, scales, fours, x, sums),
+                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, fours, x, sums),
             }
         }
     }
 }
 
-/// Adds one block to `ROWS` rows of sums.
+/// Adds one block (`fours` times four inputs) to `ROWS` rows of sums.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn q8_0_rows<const ROWS: usize>(
     quants: &q8_0::Quants,
     scales: &q8_0::Scales,
+    fours: usize,
     x: &[Block],
     sums: &mut [[f32; q8_0::WIDTH]],
 ) {
     let x: &[Block; ROWS] = x.first_chunk().expect("a block per row");
     let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
     let ones = _mm256_set1_epi16(1);
-    // SAFETY: four inputs are 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a
-    // row; the scales are 32 bytes, aligned; the sums of a row are 16 floats.
+    // SAFETY: four inputs are 64 bytes of weights (two halves of 32) and 4 of the 32 numbers of a row, and
+    // `fours` is at most 8 by the caller; two lanes are 4 bytes; the scales are 32 bytes, aligned; the sums of a
+    // row are 16 floats.
     unsafe {
-        let mut whole = [[_mm256_setzero_si256(); 2]; ROWS];
-        for half in 0..2 {
-            // 16 bits are enough for half a block, modulo 2¹⁶ on the way: see `activation`.
-            let mut sums: [[__m256i; 2]; ROWS] = std::array::from_fn(|row| {
-                let [even, odd] =
-                    x[row].corrections[half].map(|correction| i32::from(correction as u16));
-                [_mm256_set1_epi32(even | odd << 16); 2]
-            });
-            for four in 4 * half..4 * half + 4 {
-                let weights = quants.0.as_ptr().add(four).cast::<__m256i>();
-                let (low, high) = (
-                    _mm256_load_si256(weights),
-                    _mm256_load_si256(weights.add(1)),
-                );
-                for ([sum_low, sum_high], x) in sums.iter_mut().zip(x) {
-                    let x = x.quants.as_ptr().add(4 * four).cast::<i32>();
-                    let x = _mm256_set1_epi32(x.read_unaligned());
-                    *sum_low = _mm256_add_epi16(*sum_low, _mm256_maddubs_epi16(low, x));
-                    *sum_high = _mm256_add_epi16(*sum_high, _mm256_maddubs_epi16(high, x));
-                }
-            }
-            for (whole, sums) in whole.iter_mut().zip(&sums) {
-                for (whole, sum) in whole.iter_mut().zip(sums) {
-                    *whole = _mm256_add_epi32(*whole, _mm256_madd_epi16(*sum, ones));
-                }
+        // 16 bits are enough for a block, modulo 2¹⁶ on the way: see `activation`.
+        let mut whole: [[__m256i; 2]; ROWS] = std::array::from_fn(|row| {
+            let lanes = x[row].lanes.as_ptr().cast::<i32>().read_unaligned();
+            [_mm256_set1_epi32(lanes); 2]
+        });
+        for four in 0..fours {
+            let weights = quants.0.as_ptr().add(four).cast::<__m256i>();
+            let (low, high) = (
+                _mm256_load_si256(weights),
+                _mm256_load_si256(weights.add(1)),
+            );
+            for ([whole_low, whole_high], x) in whole.iter_mut().zip(x) {
+                let x = x.quants.as_ptr().add(4 * four).cast::<i32>();
+                let x = _mm256_set1_epi32(x.read_unaligned());
+                *whole_low = _mm256_add_epi16(*whole_low, _mm256_maddubs_epi16(low, x));
+                *whole_high = _mm256_add_epi16(*whole_high, _mm256_maddubs_epi16(high, x));
             }
         }
         let scales = scales.0.as_ptr().cast::<__m128i>();
@@ -154,7 +150,7 @@ fn q8_0_rows<const ROWS: usize>(
             for (half, (whole, scale)) in whole.iter().zip(&scales).enumerate() {
                 let place = sums.as_mut_ptr().add(8 * half);
                 let scale = _mm256_mul_ps(*scale, x_scale);
-                let whole = _mm256_cvtepi32_ps(*whole);
+                let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(*whole, ones));
                 _mm256_storeu_ps(place, _mm256_fmadd_ps(whole, scale, _mm256_loadu_ps(place)));
             }
         }
@@ -165,8 +161,7 @@ fn q8_0_rows<const ROWS: usize>(
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
-    // A number that the compiler does not know keeps the loop over a block's inputs a loop: with three rows and
-    // more it is unrolled and reordered until the weights no longer fit the registers.
+    // Unknown to the compiler for the same reason as above.
     let eights = std::hint::black_box(BLOCK / 8);
     for ((quants, scales), x) in tile
         .quants
@@ -253,6 +248,6 @@ fn prefetch<Quants>(block: &Quants) {
         .wrapping_add(PREFETCH)
         .cast::<i8>();
     for line in 0..size_of::<Quants>() / 64 {
-        _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
+        _mm_prefetch::<_MM_HINT_T1>(later.wrapping_add(64 * line));
     }
 }
