@@ -44,7 +44,7 @@ fn quantised(x: &[f32; BLOCK], place: &mut Block) {
         _mm_add_ps(four, _mm_movehl_ps(four, four)),
         _mm_set1_ps(0.515),
     );
-    // Magnitudes compared as integers; the upper half of `lanes` repeats sums that are no larger.
+    // Magnitudes compared as integers; of `lanes` the first two are the sums, the others nothing.
     let most = _mm256_max_epi32(_mm256_castps_si256(first), _mm256_castps_si256(second));
     let most = _mm_max_epi32(
         _mm256_castsi256_si128(most),
