@@ -15,8 +15,8 @@ const EXAMPLES = [
   },
   {
     name: "A piece of Rust",
-    tokens: 160,
-    prompt: "use std::fmt;\n\n/// A point in the plane.\npub struct Point {\n    x: f64,\n    y: f64,\n}\n\nimpl Point {\n    pub fn new(x: f64, y: f64) -> Self {\n",
+    tokens: 110,
+    prompt: "#[derive(Clone, Debug, PartialEq)]\npub enum Shape {\n    Circle,\n    Square,\n    Triangle,\n}\n\nimpl fmt::Display for Shape {\n    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {\n        match self {\n            Shape::Circle => write!(f, \"circle\"),\n",
   },
 ];
 

@@ -4,7 +4,7 @@ import { draw, element, make, rove, tip } from "./text.js";
 
 const LANE = 44, TOP = 6, BAR = 22, AXIS = 24;
 /** The narrowest round that can be read; a longer run scrolls instead. */
-const ROUND = 20;
+const ROUND = 28;
 
 export class Lanes {
   /** `levels`: names, target first. `point(round)`: told which round is pointed at, or null. */
@@ -126,6 +126,7 @@ export class Lanes {
     const rect = (kind, part) => draw("rect", { class: kind, x, width, y: y + BAR * (1 - part), height: BAR * part, rx: Math.min(3, width / 3) });
     const parts = [];
     let label = "";
+    group.classList.toggle("thin", width < 7); // an outline would be all there is to see
     if (call.error) {
       parts.push(rect("bar failed", 1));
       label = "✕";
@@ -151,7 +152,7 @@ export class Lanes {
     for (let ms = 0; ms * this.scale < width - 30; ms += step) {
       const x = Math.round(ms * this.scale) + .5;
       parts.push(draw("line", { class: "tick", x1: x, x2: x, y1: TOP, y2: foot + 4 }));
-      parts.push(draw("text", { class: "axis", x: x + 4, y: foot + 16 }, step >= 1000 ? `${ms / 1000} s` : `${ms} ms`));
+      parts.push(draw("text", { class: "axis", x: x + 4, y: foot + 16 }, ms >= 1000 ? `${ms / 1000} s` : `${ms} ms`));
     }
     this.grid.replaceChildren(...parts);
   }

@@ -54,18 +54,18 @@ async function generate() {
     if (dirty) { figures(run); acceptance.show(); dirty = false; }
     if (running) requestAnimationFrame(paint);
   };
-  const begin = () => {
+  const clear = () => {
     text.start(body.prompt);
     lanes.start();
     acceptance.start();
     race.start();
-    figures(run);
+    last = undefined;
   };
-  begin();
   await busy("Writing…", async (signal) => {
     requestAnimationFrame(paint);
     for await (const { at, choice, report } of complete({ ...body, cascade_events: true }, signal)) {
       const round = run.rounds;
+      if (round === 0) clear(); // what stood there stays while the server may still refuse
       run.rounds += 1;
       const tokens = choice.token_ids.map((id, position) => ({
         id,
@@ -86,14 +86,19 @@ async function generate() {
     }
     last = run;
   });
+  if (!run.rounds) return;
   lanes.finish();
   acceptance.show();
-  acceptance.pairs(run.report?.pairs ?? []);
+  acceptance.pairs(run.report?.pairs);
   figures(run);
   if (run.report) {
     element("status").textContent = `Finished: ${run.tokens.length} tokens, ${element("figure-speed").textContent} tokens per second.`;
-    element("race").disabled = body.cascade === "off";
   }
+}
+
+/** Whether there is a whole text to race for. */
+function raceable() {
+  element("race").disabled = Boolean(running) || !last || last.body.cascade === "off";
 }
 
 /** Lets the target alone write the last text again. */
@@ -103,18 +108,16 @@ async function compete() {
 
 /** Runs the one thing that runs, and shows how it failed if it did. */
 async function busy(what, work) {
-  const again = element("race").disabled;
   running = new AbortController();
   form.clear();
   notice();
   element("status").textContent = what;
   document.body.classList.add("writing");
   element("generate").disabled = true;
-  element("race").disabled = true;
+  raceable();
   element("stop").disabled = false;
   try {
     await work(running.signal);
-    element("race").disabled = again;
   } catch (failure) {
     if (failure.name === "AbortError") {
       notice("Stopped.", "Every level has dropped the request; what stands above is the target’s own, as far as it goes.", true);
@@ -131,6 +134,7 @@ async function busy(what, work) {
     document.body.classList.remove("writing");
     element("generate").disabled = false;
     element("stop").disabled = true;
+    raceable();
   }
 }
 

@@ -34,14 +34,15 @@ export class Race {
     this.start();
     const own = [];
     const began = performance.now();
-    let racing = true;
+    let racing = true, failed = false;
     const frame = () => {
       const now = performance.now() - began;
-      this.paint(this.cascade, run.tokens, run.tokens.length, now);
-      this.paint(this.alone, own, run.tokens.length, now);
-      const replayed = now > run.tokens.at(-1).at;
+      const shown = Math.max(1.15 * run.tokens.at(-1).at, Math.min(now, own.at(-1)?.at ?? now));
+      this.paint(this.cascade, run.tokens, run.tokens.length, now, shown);
+      this.paint(this.alone, own, run.tokens.length, now, shown);
+      const replayed = failed || now > run.tokens.at(-1).at;
       if (racing || !replayed) requestAnimationFrame(frame);
-      else if (!signal.aborted) this.judge(run.tokens, own);
+      else if (!failed) this.judge(run.tokens, own);
     };
     requestAnimationFrame(frame);
     try {
@@ -49,24 +50,24 @@ export class Race {
         choice.token_ids.forEach((id, index) => own.push({ id, text: choice.token_texts[index], at: at - began }));
       }
     } catch (error) {
-      run.tokens = [...run.tokens];
-      signal = { aborted: true };
+      failed = true;
       throw error;
     } finally {
       racing = false;
     }
   }
 
-  paint(place, tokens, all, now) {
+  /** The bar is the time a track has taken, of the time `shown`: the shorter one is the sooner. */
+  paint(place, tokens, all, now, shown) {
     const done = tokens.length && now >= tokens.at(-1).at && tokens.length === all;
     const here = tokens.filter((token) => token.at <= now);
-    place.bar.style.width = `${(100 * here.length) / all}%`;
     const text = here.map((token) => token.text).join("");
     if (place.text.textContent !== text) {
       place.text.textContent = text;
       place.text.scrollTop = place.text.scrollHeight;
     }
     const time = done ? tokens.at(-1).at : now;
+    place.bar.style.width = `${Math.min(100, (100 * time) / shown)}%`;
     place.figure.textContent = `${here.length} tokens · ${(time / 1000).toFixed(2)} s · ${Math.round((1000 * here.length) / Math.max(time, 1))} tokens/s`;
   }
 

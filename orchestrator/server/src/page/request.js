@@ -31,10 +31,7 @@ export async function* complete(body, signal) {
     body: JSON.stringify({ ...body, stream: true, return_token_ids: true }),
     signal,
   });
-  if (!response.ok) {
-    const answer = await response.json().catch(() => ({}));
-    throw new Refused(response.status, answer.error ?? {}, response.headers.get("retry-after"));
-  }
+  if (!response.ok) throw await refusal(response);
   let done = false;
   for await (const data of events(response.body)) {
     if (data === "[DONE]") { done = true; continue; }
@@ -48,6 +45,7 @@ export async function* complete(body, signal) {
 /** The model on offer with its levels and plans. */
 export async function model() {
   const response = await send("v1/models");
+  if (!response.ok) throw await refusal(response);
   return (await response.json()).data[0];
 }
 
@@ -55,6 +53,11 @@ export async function model() {
 export async function health() {
   const response = await send("health");
   return response.json();
+}
+
+async function refusal(response) {
+  const answer = await response.json().catch(() => ({}));
+  return new Refused(response.status, answer.error ?? {}, response.headers.get("retry-after"));
 }
 
 async function send(path, options) {
