@@ -5,9 +5,10 @@ mod support;
 use std::fs;
 
 use csd_engine::Weights;
+use csd_level::Level;
 use serde::Deserialize;
 
-use support::{bundled, engine, write};
+use support::{bundled, engine, request, wait, write};
 
 #[derive(Deserialize)]
 struct Line {
@@ -58,6 +59,29 @@ fn reviews_of_good_and_bad_drafts_write_them_too() {
     let gauges = engine.gauges();
     assert!(gauges.accepted > 0 && gauges.accepted < gauges.drafted);
     assert_eq!((gauges.in_flight, gauges.queued), (0, 0));
+}
+
+/// Steps at which the model's own token, after the recorded ones before it, is the recorded one; and all steps.
+fn agreement(weights: Weights, every: usize) -> (usize, usize) {
+    let engine = engine(bundled("tiny/target"), weights, 2);
+    let (mut agreed, mut steps) = (0, 0);
+    for line in lines().iter().step_by(every) {
+        let mut text = line.prompt_ids.clone();
+        for &recorded in &line.greedy {
+            let verdict = wait(engine.verify(request(1, &text, &[]))).expect("an answer");
+            agreed += usize::from(verdict.next.is_some_and(|next| next.id == recorded));
+            steps += 1;
+            text.push(recorded);
+        }
+    }
+    (agreed, steps)
+}
+
+#[test]
+fn eight_bit_weights_choose_the_same_token_nearly_everywhere() {
+    let (agreed, steps) = agreement(Weights::Q8_0, 10);
+    println!("{agreed} of {steps}");
+    assert!(agreed * 100 >= steps * 97, "{agreed} of {steps}");
 }
 
 #[test]

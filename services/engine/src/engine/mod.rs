@@ -2,10 +2,11 @@
 //!
 //! - `settings`: what to load and how much it may take
 //! - `command`, `queue`: calls on their way to the thread, bounded
-//! - `scheduler`: the thread's life: which rows go into the next forward
+//! - `active`, `scheduler`: the thread's life: which rows go into the next forward
 //! - `gauges`: what is counted
 //! - `load`: from settings to a running engine
 
+mod active;
 mod command;
 mod gauges;
 mod load;

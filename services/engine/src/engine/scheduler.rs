@@ -5,13 +5,17 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use csd_level::{Error, Timings, Token, Verdict, review};
+use csd_level::{Error, Timings, Verdict, review};
 use tracing::{Span, info_span};
 
-use super::{command::Command, gauges::Counters, queue::Queue};
+use super::{
+    active::{Active, CHUNK},
+    gauges::Counters,
+    queue::Queue,
+};
 use crate::{
     cache::Slots,
     decoder::{
@@ -20,8 +24,6 @@ use crate::{
     },
 };
 
-/// Rows of a prompt that are read at once.
-const CHUNK: usize = 64;
 /// Rows of a forward; a single review may exceed it.
 const MOST_ROWS: usize = 128;
 /// Calls that are worked on at once.
@@ -73,47 +75,6 @@ pub(super) struct Scheduler<M: Model> {
     batch: Batch,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
-}
-
-/// A call that is worked on.
-struct Active {
-    command: Command,
-    slot: usize,
-    /// Positions computed, those found in the cache included.
-    done: usize,
-    timings: Timings,
-    /// Rows in the coming forward.
-    turn: usize,
-}
-
-impl Active {
-    /// Positions needed: context and draft.
-    fn len(&self) -> usize {
-        self.command.request.call.context.len() + self.command.request.draft.len()
-    }
-
-    /// Positions before the first whose logits are wanted.
-    fn prefix(&self) -> usize {
-        self.command.request.call.context.len() - 1
-    }
-
-    fn tokens(&self) -> impl Iterator<Item = Token> {
-        let request = &self.command.request;
-        let context = request.call.context.tokens().iter().copied();
-        context.chain(request.draft.ids())
-    }
-
-    /// Counts the forward that this call has just had a part in.
-    fn advance(&mut self, took: Duration) {
-        self.done += self.turn;
-        self.timings.forward += took;
-        self.timings.rows += self.turn;
-    }
-
-    /// Whether the rest needs more than one forward.
-    fn is_long(&self) -> bool {
-        self.len() - self.done > CHUNK && self.done < self.prefix()
-    }
 }
 
 /// What a call is answered with, or why it cannot be.

