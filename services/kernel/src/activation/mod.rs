@@ -2,19 +2,19 @@
 //!
 //! The arithmetic, per row and block of 32: pᵢ = |x₂ᵢ| + |x₂ᵢ₊₁|; a = the largest of all pᵢ, of 0.515 times the
 //! sum of the even ones, ((p₀ + p₈) + (p₂ + p₁₀)) + ((p₄ + p₁₂) + (p₆ + p₁₄)), and of 0.515 times that of the
-//! odd ones in the same order; scale = a / 127 and q = round(x · (127 / a)), ties to even; a block whose a is under 1e-30 is all zeros with scale 0; an infinity
-//! or NaN makes the scale NaN.
+//! odd ones in the same order; scale = a / 127 and q = round(x · (127 / a)), ties to even. A block whose a is
+//! under 1e-30 is all zeros with scale 0; an infinity or NaN makes the scale NaN.
 //!
 //! Why sums and not max|x|: AVX2 multiplies bytes in pairs that are added in 16 bits (`vpmaddubsw`), weights as
 //! q + 128 from 0 to 255. With |q₂ᵢ| + |q₂ᵢ₊₁| ≤ 128 no pair saturates (255 · 128 < 2¹⁵). With at most 255 in the
 //! eight pairs that fall into one lane of 16 bits, their sum without the offset fits it too (128 · 255 < 2¹⁵), so
 //! it may be formed modulo 2¹⁶ and the offset's share (`lanes`) with it. That is seventeen instructions for 256
 //! products; widening to 16 bits first takes 32 and the widening besides: 119 against 63 G products/s on a
-//! Zen 3 core, the difference between eight rows at the price of one and at that of two.
+//! Zen 3 core, which decides whether eight rows cost 1.3 or 1.8 times one.
 //!
-//! The price: for normally distributed inputs a step three times as wide as with max|x|, so that a product of
-//! 8-bit weights is off by 1.7 % of its standard deviation and not by 0.8 % (one scale a row, as servers with
-//! 8-bit activations have it, costs as much or more); none where outliers rule their block, the case that hurts.
+//! The price, simulated: a product of 8-bit weights is off by 1.8 % of its standard deviation and not by 0.8 %
+//! as with max|x| for normally distributed inputs, by 1.6 and not 1.0 % for Student's t with three degrees of
+//! freedom; none where outliers rule their block, the case that hurts.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
