@@ -2,7 +2,9 @@
 
 mod admission;
 mod completions;
+mod events;
 mod faults;
+mod page;
 mod refusals;
 mod serve;
 mod world;
