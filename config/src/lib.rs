@@ -1,7 +1,7 @@
 //! Cascade files: one TOML file describes every level of a cascade and the plan that runs over them.
 //!
 //! The same file serves `csd up` (which starts every level), `csd worker` (which serves one of them) and `csd serve`
-//! (which connects to them). [`raw`] mirrors the file letter by letter and refuses unknown fields; [`cascade`] is what
+//! (which connects to them). `raw` mirrors the file letter by letter and refuses unknown fields; [`cascade`] is what
 //! programs use: paths resolved against the file's own folder, numbers checked, defaults filled in.
 //!
 //! This crate reads one file and nothing else: no environment, no network.
