@@ -1,7 +1,8 @@
 //! The whole system as a user meets it: `csd up` with its worker processes, spoken to over HTTP.
 //!
 //! [`Up`] starts and stops a cascade, [`containers`] does so with the compose file, [`client`] asks for texts, [`prompts`]
-//! makes texts to write, [`process`] looks after the operating system's view of the processes.
+//! makes texts to write, [`enlarged`] a target worth drafting for, [`browser`] opens the page, [`process`] looks after the
+//! operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -15,8 +16,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+pub mod browser;
 pub mod client;
 pub mod containers;
+pub mod enlarged;
 pub mod lossless;
 pub mod plans;
 pub mod process;

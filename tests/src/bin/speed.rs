@@ -2,11 +2,11 @@
 //! machine disturbs all alike, and ratios with their 95 % intervals.
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
-use std::{fs, path::Path, process::Command, time::Instant};
+use std::{fs, time::Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
-use csd_tests::{Up, binary, ids, process, prompts, root};
+use csd_tests::{Up, enlarged::enlarged, ids, process, prompts};
 use indicatif::ProgressIterator as _;
 use serde_json::{Value, json};
 
@@ -157,30 +157,4 @@ fn report(kind: &str, arms: &[Arm]) {
             centre.exp()
         );
     }
-}
-
-/// A copy of the cascade file whose target is the bundled one, enlarged; made once.
-fn enlarged(cascade: &str) -> Result<String> {
-    let folder = root().join("target/enlarged");
-    let model = folder.join("target");
-    if !model.join("model.safetensors").is_file() {
-        fs::create_dir_all(&folder)?;
-        let source = root().join("models/tiny/target");
-        let status = Command::new(binary()?)
-            .args(["models", "enlarge"])
-            .args([&source, &model])
-            .status()?;
-        ensure!(status.success(), "csd models enlarge: {status}");
-    }
-    let file = root().join(cascade);
-    let text = fs::read_to_string(&file)?;
-    let parent = file.parent().unwrap_or(Path::new("."));
-    let models = format!("\"{}/", parent.join("../models").display());
-    let text = text.replace(
-        "\"../models/tiny/target\"",
-        &format!("{:?}", model.display().to_string()),
-    );
-    let copy = folder.join("cascade.toml");
-    fs::write(&copy, text.replace("\"../models/", &models))?;
-    Ok(copy.display().to_string())
 }
