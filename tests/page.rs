@@ -211,10 +211,19 @@ fn narrow(up: &Up) -> Result<()> {
 fn broken(up: &Up) -> Result<()> {
     let mut page = open(up, 1280, 900, false)?;
     page.value(
-        "document.getElementById('ignore_eos').checked = true; \
+        "window.asked = window.fetch; window.fetch = async () => new Response( \
+         '{\"error\": {\"message\": \"too many requests\"}}', {status: 429, headers: {'retry-after': '7'}}); \
+         document.getElementById('generate').click()",
+    )?;
+    page.wait("!document.getElementById('notice').hidden")?;
+    let said = page.value("document.getElementById('notice').textContent")?;
+    let explained = |said: &str| said.starts_with("All places are taken.") && said.contains("7 s");
+    ensure!(said.as_str().is_some_and(explained), "{said}");
+    page.value(
+        "window.fetch = window.asked; document.getElementById('ignore_eos').checked = true; \
          document.getElementById('max_tokens').value = '1800'; document.getElementById('generate').click()",
     )?;
-    page.wait("document.querySelectorAll('.token').length > 5")?;
+    page.wait("document.querySelectorAll('.token').length > 5 && document.getElementById('notice').hidden")?;
     process::signal(up.level("target")?.pid, "KILL")?;
     page.wait("!document.getElementById('notice').hidden")?;
     let said = page.value("document.getElementById('notice').textContent")?;

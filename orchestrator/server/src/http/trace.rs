@@ -15,8 +15,8 @@ use crate::Failure;
 pub(super) async fn request(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("unknown", MatchedPath::as_str).to_owned();
-    if route == "/health" {
-        return next.run(request).await; // asked for every few seconds, of interest to nobody
+    if !route.starts_with("/v1/") {
+        return next.run(request).await; // health every few seconds, the page, wrong paths: of interest to nobody
     }
     let span = tracing::info_span!(
         names::REQUEST_SPAN,

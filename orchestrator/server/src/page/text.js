@@ -73,6 +73,7 @@ export class TextView {
   }
 
   start(prompt) {
+    tip.hide();
     this.tokens = [];
     this.counts.fill(0);
     this.view.replaceChildren(make("span", { class: "prompt" }, prompt));
