@@ -118,8 +118,8 @@ pub enum Source {
         device: String,
         /// Threads of a forward.
         threads: usize,
-        /// Rows of a forward that cost little more than one.
-        rows: usize,
+        /// Rows of a forward that cost little more than one: a review never has more. Left out, the engine knows.
+        rows: Option<usize>,
         /// Positions offered, at most what the model has.
         context: Option<usize>,
         /// Limit on key/value caches in bytes.
@@ -317,7 +317,7 @@ impl Check<'_> {
                 },
                 device: raw.device.unwrap_or_else(|| "cpu".into()),
                 threads: positive("threads", raw.threads.unwrap_or(1))?,
-                rows: positive("rows", raw.rows.unwrap_or(16))?,
+                rows: raw.rows.map(|rows| positive("rows", rows)).transpose()?,
                 context: raw
                     .context
                     .map(|context| positive("context", context))

@@ -70,7 +70,7 @@ fn start<B: Backend>(
         vocabulary: checkpoint.tokens.vocabulary,
         token_map: checkpoint.tokens.fingerprint.clone(),
         context,
-        rows: settings.rows.max(1),
+        rows: settings.cheap_rows(),
         numerics: match &exact {
             Some(numerics) => format!("{numerics}-{dtype}-{model}"),
             None => format!("inexact-{dtype}-{model}"),

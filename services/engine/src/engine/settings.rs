@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use csd_kernel::Isa;
+
 use crate::checkpoint::weights::Weights;
 
 /// Where a model computes.
@@ -27,8 +29,8 @@ pub struct Settings {
     pub device: Device,
     /// Threads of a forward, the engine's own included.
     pub threads: usize,
-    /// The rows of a forward that are said to cost little more than one.
-    pub rows: usize,
+    /// The rows of a forward that are said to cost little more than one; without it what this processor's kernels can do.
+    pub rows: Option<usize>,
     /// Positions of a sequence; without it as many as the model was made for and the cache has room for.
     pub context: Option<usize>,
     /// Bytes of keys and values, all sequences together.
@@ -46,10 +48,20 @@ impl Settings {
             weights: Weights::F32,
             device: Device::Cpu,
             threads: 1,
-            rows: 16,
+            rows: None,
             context: None,
             cache_bytes: 512 << 20,
             queue: 64,
         }
+    }
+
+    /// How many rows cost little more than one. Integer products are bound by reading the weights up to here; floats are
+    /// bound by arithmetic early, but only small models are held so.
+    pub(crate) fn cheap_rows(&self) -> usize {
+        let bound = match (self.weights, Isa::detect()) {
+            (Weights::F32, _) | (_, Isa::Avx512Vnni) => 16,
+            _ => 8,
+        };
+        self.rows.unwrap_or(bound).max(1)
     }
 }
