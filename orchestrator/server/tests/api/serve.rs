@@ -75,7 +75,7 @@ fn config(addresses: &[(&str, &str)]) -> Cascade {
             weights: Weights::F32,
             device: "cpu".into(),
             threads: 1,
-            rows: 16,
+            rows: None,
             context: None,
             cache_bytes: 1 << 20,
             assisted: false,
