@@ -1,4 +1,4 @@
-//! The text of every plan is the target's own, bit for bit. `cargo run --release -p csd-tests --bin lossless` does the
+//! The text of every plan is the target's own, bit for bit. `cargo run --release -p csd-tests --example lossless` does the
 //! same over hundreds of prompts.
 
 use csd_tests::{
