@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::raw;
+use crate::{Emulation, raw};
 
 /// The cascade that is built in, so that `csd` works from anywhere in a clone of the project.
 const TINY: &str = include_str!("../tiny.toml");
@@ -103,6 +103,8 @@ pub struct Level {
     pub address: Option<String>,
     /// Where its worker listens.
     pub listen: Option<String>,
+    /// Hardware that it pretends to run on. A worker refuses that unless it is told twice.
+    pub emulate: Option<Emulation>,
 }
 
 /// What a level serves.
@@ -305,6 +307,13 @@ impl Check<'_> {
             }
         };
         let queue = positive("queue", raw.queue.unwrap_or(256))?;
+        let emulate = raw.emulate.map(|emulate| {
+            let emulation = Emulation::new(&emulate.forward_ms, emulate.round_trip_ms);
+            emulation.map_err(|error| {
+                self.invalid(field(&format!("emulate.{}", error.field)), error.reason)
+            })
+        });
+        let emulate = emulate.transpose()?;
         let model = self.path(raw.model);
         let bigram = raw.bigram.map(|path| self.path(path));
         let source = match raw.kind {
@@ -334,6 +343,12 @@ impl Check<'_> {
                     ("rows", raw.rows.is_some()),
                     ("cache_mib", raw.cache_mib.is_some()),
                     ("assisted", raw.assisted.is_some()),
+                    (
+                        "emulate.forward_ms",
+                        emulate
+                            .as_ref()
+                            .is_some_and(|emulate| !emulate.forward().is_empty()),
+                    ),
                 ];
                 if let Some((name, _)) = neural_only.iter().find(|(_, given)| *given) {
                     return Err(self.invalid(field(name), "means nothing to maxgram; remove it"));
@@ -347,6 +362,7 @@ impl Check<'_> {
             queue,
             address: raw.address,
             listen: raw.listen,
+            emulate,
         })
     }
 }

@@ -7,6 +7,8 @@
 //! This crate reads one file and nothing else: no environment, no network.
 
 pub mod cascade;
+pub mod emulation;
 mod raw;
 
 pub use cascade::{Cascade, Error, Level, Limits, Plan, Source, Weights};
+pub use emulation::Emulation;

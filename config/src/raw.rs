@@ -57,6 +57,17 @@ pub(crate) struct Level {
     pub queue: Option<usize>,
     pub address: Option<String>,
     pub listen: Option<String>,
+    pub emulate: Option<Emulate>,
+}
+
+/// `emulate = { … }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Emulate {
+    #[serde(default)]
+    pub forward_ms: Vec<(usize, f64)>,
+    #[serde(default)]
+    pub round_trip_ms: f64,
 }
 
 /// `kind = "…"`

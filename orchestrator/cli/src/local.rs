@@ -3,6 +3,7 @@
 use std::{ffi::OsString, path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow, bail};
+use clap::builder::BoolishValueParser;
 use csd_config::Cascade;
 use csd_orchestrator::ServeOptions;
 use csd_telemetry::{Guard, Options};
@@ -36,6 +37,14 @@ pub(crate) struct Local {
     supervisor: Supervisor,
     listener: Option<TcpListener>,
     orchestrator: Option<Orchestrator>,
+}
+
+/// Leave for levels to pretend that they run on other hardware.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub(crate) struct Leave {
+    /// Let levels emulate hardware as the cascade file asks, which they refuse without.
+    #[arg(long, env = "CSD_ALLOW_EMULATION", value_parser = BoolishValueParser::new())]
+    allow_emulation: bool,
 }
 
 /// The orchestrator, in this process.
@@ -104,11 +113,12 @@ impl Local {
     pub(crate) fn start(
         cascade: Cascade,
         file: Option<&Path>,
+        leave: Leave,
         listener: TcpListener,
     ) -> Result<Self> {
         Ok(Self {
             url: format!("http://{}", listener.local_addr()?),
-            supervisor: Supervisor::start(specs(&cascade, file)?),
+            supervisor: Supervisor::start(specs(&cascade, file, leave)?),
             listener: Some(listener),
             orchestrator: None,
             cascade,
@@ -208,7 +218,7 @@ async fn ended(orchestrator: &mut Option<Orchestrator>) -> anyhow::Error {
 }
 
 /// How to start the levels that are not already somewhere.
-fn specs(cascade: &Cascade, file: Option<&Path>) -> Result<Vec<Spec>> {
+fn specs(cascade: &Cascade, file: Option<&Path>, leave: Leave) -> Result<Vec<Spec>> {
     let program = std::env::current_exe().context("cannot find the csd program itself")?;
     let here = cascade
         .levels
@@ -221,6 +231,9 @@ fn specs(cascade: &Cascade, file: Option<&Path>) -> Result<Vec<Spec>> {
                 arguments.extend(["--cascade".into(), file.into()]);
             }
             arguments.extend(["--level".into(), level.name.clone().into()]);
+            if leave.allow_emulation {
+                arguments.push("--allow-emulation".into());
+            }
             arguments.push("--with-parent".into());
             Spec {
                 level: level.name.clone(),

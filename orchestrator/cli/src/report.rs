@@ -1,6 +1,6 @@
 //! What the cascade did for one text, as a small table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Deserialize;
 
@@ -17,6 +17,9 @@ pub(crate) struct Report {
     /// Who wrote each token.
     #[serde(default)]
     authors: Vec<String>,
+    /// The hardware that levels pretend to run on.
+    #[serde(default)]
+    emulation: BTreeMap<String, String>,
 }
 
 /// How much of one level's drafts another accepted.
@@ -33,6 +36,14 @@ impl Report {
     pub(crate) fn tokens_per_call(&self, target: &str) -> Option<f64> {
         let calls = self.calls.get(target).filter(|&&calls| calls > 0)?;
         Some(self.authors.len() as f64 / *calls as f64)
+    }
+
+    /// What is no measure of this machine, a line a level.
+    pub(crate) fn emulated(&self) -> String {
+        let levels = self.emulation.iter();
+        levels
+            .map(|(level, emulation)| format!("{level} is emulated: {emulation}\n"))
+            .collect()
     }
 
     /// Calls and acceptance of `levels`, target first.

@@ -12,6 +12,7 @@ use crate::{
     completion::{Completion, Piece},
     output,
     paint::Paint,
+    report::Report,
     supervisor::Announcement,
 };
 
@@ -84,10 +85,12 @@ impl Screen {
         if let Some(reason) = &completion.finish_reason {
             summary += &format!(" ({reason})");
         }
+        let emulated = report.as_ref().map(Report::emulated);
         let tables = report.map(|report| report.tables(&self.levels));
         eprintln!(
-            "{}\n{summary}\n\n{}",
+            "{}\n{summary}\n{}\n{}",
             self.legend(),
+            emulated.unwrap_or_default(),
             tables.unwrap_or_default()
         );
         Ok(())

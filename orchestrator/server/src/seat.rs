@@ -53,6 +53,7 @@ impl Seat {
             name: name.clone(),
             kind,
             assisted: false,
+            emulation: None,
             ..target.clone()
         };
         Self::new(name, address, kind, Current::Vacant(Arc::new(description)))

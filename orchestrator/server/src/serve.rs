@@ -128,6 +128,9 @@ impl Connected {
             limits: config.limits,
         })?);
         for (index, seat) in seats.iter().enumerate() {
+            if let Some(emulation) = &seat.description().emulation {
+                tracing::warn!(level = %seat.name(), emulation, "a level emulates hardware: times are no measure of its machine");
+            }
             if seat.is_vacant() {
                 orchestrator.cascade().gates()[index].close();
                 let trouble = format!("nobody has answered at {} yet", seat.address());

@@ -90,6 +90,8 @@ pub struct Description {
     pub assisted: bool,
     /// Tokens that the model's own configuration ends a text with, ascending.
     pub end_tokens: Vec<Token>,
+    /// The hardware that it pretends to run on, if it does: its times are then no measure of this machine.
+    pub emulation: Option<String>,
 }
 
 /// A level of a cascade.

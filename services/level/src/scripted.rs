@@ -47,6 +47,7 @@ impl ScriptedLevel {
             numerics: "scripted".into(),
             assisted: false,
             end_tokens: vec![0],
+            emulation: None,
         };
         Self {
             description: Arc::new(description),

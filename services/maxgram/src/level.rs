@@ -68,6 +68,7 @@ impl MaxGram {
             numerics: "counts".into(),
             assisted: false,
             end_tokens: Vec::new(),
+            emulation: None,
         };
         let cache = Mutex::new(Cache::new(settings.limits));
         Ok(Self {

@@ -25,6 +25,8 @@ pub struct Gauges {
     pub queued: u64,
     /// Bytes of key/value cache held.
     pub cache_bytes: u64,
+    /// Forwards that took longer than on the hardware that is emulated.
+    pub overruns: u64,
 }
 
 /// The part that the service counts itself; the engine's part is asked for when needed.

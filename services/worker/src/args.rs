@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::BoolishValueParser;
+
 /// Serve one level of a cascade file, as `csd.v1.Level` over gRPC.
 ///
 /// Once it answers calls it prints one line, {"level": …, "pid": …, "address": …}. SIGTERM or SIGINT drains it. What is
@@ -42,7 +44,23 @@ pub struct Args {
     /// Calls that may wait; more are refused.
     #[arg(long, value_name = "N", env = "CSD_QUEUE")]
     pub queue: Option<usize>,
+    /// Emulate hardware, as the file or the next two options ask. Refused without, so that nobody measures it unawares.
+    #[arg(long, env = "CSD_ALLOW_EMULATION", value_parser = BoolishValueParser::new())]
+    pub allow_emulation: bool,
+    /// What a forward is to take by its rows, instead of what it takes: lines between these points. Needs --allow-emulation.
+    #[arg(long, value_name = "ROWS:MS,…", env = "CSD_EMULATE_FORWARD_MS", value_delimiter = ',', value_parser = point)]
+    pub emulate_forward_ms: Vec<(usize, f64)>,
+    /// What a link is to add to the round trip of every call, half before it and half after. Needs --allow-emulation.
+    #[arg(long, value_name = "MS", env = "CSD_EMULATE_ROUND_TRIP_MS")]
+    pub emulate_round_trip_ms: Option<f64>,
     /// End when standard input ends. Whoever starts the worker holds a pipe to it, so that it cannot outlive them.
     #[arg(long)]
     pub with_parent: bool,
+}
+
+/// `ROWS:MS`
+fn point(text: &str) -> Result<(usize, f64), String> {
+    let point = text.trim().split_once(':');
+    let point = point.and_then(|(rows, ms)| Some((rows.parse().ok()?, ms.parse().ok()?)));
+    point.ok_or_else(|| "write ROWS:MS, for example 1:30,17:34".into())
 }

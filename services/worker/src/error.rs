@@ -27,6 +27,16 @@ pub enum Error {
         /// What is wrong with it, and what would be right.
         reason: String,
     },
+    /// Nobody allowed it to pretend.
+    #[error(
+        "level {level:?} would emulate hardware ({emulation}): its times would be no measure of this machine; say --allow-emulation or CSD_ALLOW_EMULATION=1 if that is what you want"
+    )]
+    Emulation {
+        /// The level.
+        level: String,
+        /// What it would emulate.
+        emulation: String,
+    },
     /// The model.
     #[error(transparent)]
     Model(#[from] csd_engine::LoadError),

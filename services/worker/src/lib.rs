@@ -5,6 +5,7 @@
 //! - [`args`]: the command line and the environment, as they are written
 //! - [`settings`]: what they and the cascade file come to, checked
 //! - [`model`]: a level out of settings: a model with a Max-Gram beside it, or Max-Gram alone
+//! - [`emulation`]: a level behind a link that is not there
 //! - [`shutdown`]: who may ask the process to end: a signal, or the parent by going away
 //! - [`serve()`]: the process's life: bind, load, announce, serve, drain
 //! - [`error`]: why a worker does not start
@@ -13,6 +14,7 @@
 //! and, on standard output, one line once it answers calls.
 
 pub mod args;
+pub mod emulation;
 pub mod error;
 pub mod model;
 mod serve;

@@ -61,6 +61,7 @@ impl Model {
                 gauges.rows = engine.rows;
                 gauges.queued = engine.queued as u64;
                 gauges.cache_bytes = engine.cache_bytes as u64;
+                gauges.overruns = engine.overruns;
             }
             Self::Statistical(level) => {
                 let (_, bytes) = level.cached();

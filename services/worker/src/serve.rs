@@ -17,7 +17,9 @@ use tokio::{
     sync::oneshot,
 };
 
-use crate::{Args, Error, Settings, model::Model, settings::LevelSource, shutdown};
+use crate::{
+    Args, Error, Settings, emulation::Emulated, model::Model, settings::LevelSource, shutdown,
+};
 
 /// How long running calls may take to end after a worker was asked to.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -69,6 +71,7 @@ pub async fn serve(
         source,
         listen,
         queue,
+        emulation,
     } = settings;
     // Before loading, which may take long, so that a port in use is noticed at once; but listening after it, so that
     // whoever comes too early is refused at once and does not wait.
@@ -86,7 +89,10 @@ pub async fn serve(
         ..ServiceOptions::default()
     };
     let gauged = model.clone();
-    let level: Arc<dyn Level> = model;
+    let mut level: Arc<dyn Level> = model;
+    if let Some(emulation) = emulation {
+        level = Arc::new(Emulated::new(level, &emulation));
+    }
     describe(&level, address);
     let service = LevelService::with_engine(level, options, move |gauges| gauged.gauge(gauges));
     announce(&Announcement {
@@ -176,6 +182,13 @@ fn describe(level: &Arc<dyn Level>, address: SocketAddr) {
         exact = description.exact,
         "serving"
     );
+    if let Some(emulation) = &description.emulation {
+        tracing::warn!(
+            csd.cascade.level = description.name,
+            emulation,
+            "emulating hardware: times are no measure of this machine"
+        );
+    }
 }
 
 /// One line on standard output. That nobody reads it is no reason not to serve.

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use csd_config::{Cascade, Source};
-use csd_engine::{Device, Weights};
+use csd_config::{Cascade, Emulation, Source};
+use csd_engine::{Device, ForwardTimes, Weights};
 
 use crate::{Args, Error};
 
@@ -21,6 +21,8 @@ pub struct Settings {
     pub listen: String,
     /// Calls at once, running or waiting; more are refused.
     pub queue: usize,
+    /// The hardware that it pretends to run on.
+    pub emulation: Option<Emulation>,
 }
 
 /// What a worker serves.
@@ -65,8 +67,21 @@ impl Settings {
         let level = cascade.levels.iter().find(|level| level.name == args.level);
         let level = level.ok_or_else(unknown)?.clone();
         let queue = positive("queue", args.queue)?.unwrap_or(level.queue);
+        let neural = matches!(level.source, Source::Neural { .. });
+        let emulation = emulation(level.emulate, neural, args)?;
+        if let Some(emulation) = &emulation
+            && !args.allow_emulation
+        {
+            return Err(Error::Emulation {
+                level: level.name,
+                emulation: emulation.to_string(),
+            });
+        }
+        let times = emulation
+            .as_ref()
+            .and_then(|emulation| ForwardTimes::new(emulation.forward()));
         Ok(Self {
-            source: source(level.source, &level.name, queue, args)?,
+            source: source(level.source, &level.name, queue, times, args)?,
             listen: args
                 .listen
                 .clone()
@@ -74,11 +89,41 @@ impl Settings {
                 .unwrap_or_else(|| ANY_PORT.into()),
             name: level.name,
             queue,
+            emulation,
         })
     }
 }
 
-fn source(file: Source, name: &str, queue: usize, args: &Args) -> Result<LevelSource, Error> {
+/// The file's emulation with what the arguments change about it.
+fn emulation(
+    file: Option<Emulation>,
+    neural: bool,
+    args: &Args,
+) -> Result<Option<Emulation>, Error> {
+    let round_trip = file.as_ref().map(Emulation::round_trip);
+    let round_trip_ms = round_trip.unwrap_or_default().as_secs_f64() * 1e3;
+    let round_trip_ms = args.emulate_round_trip_ms.unwrap_or(round_trip_ms);
+    // What stands in an environment that all workers of a machine share means forwards of those that have some.
+    let forward_ms: &[_] = if neural {
+        &args.emulate_forward_ms
+    } else {
+        &[]
+    };
+    let emulation = match file {
+        Some(file) if forward_ms.is_empty() => file.with_round_trip(round_trip_ms),
+        _ => Emulation::new(forward_ms, round_trip_ms),
+    };
+    let emulation = emulation.map_err(|error| Error::setting(error.field, error.reason))?;
+    Ok(Some(emulation).filter(|emulation| !emulation.is_nothing()))
+}
+
+fn source(
+    file: Source,
+    name: &str,
+    queue: usize,
+    forward_times: Option<ForwardTimes>,
+    args: &Args,
+) -> Result<LevelSource, Error> {
     let other = |model: PathBuf| args.model.clone().unwrap_or(model);
     match file {
         Source::Neural {
@@ -109,6 +154,7 @@ fn source(file: Source, name: &str, queue: usize, args: &Args) -> Result<LevelSo
                 context: positive("context", args.context)?.or(context),
                 cache_bytes: cache.unwrap_or(cache_bytes),
                 queue,
+                forward_times,
                 ..csd_engine::Settings::new(name, other(model))
             };
             Ok(LevelSource::Neural {

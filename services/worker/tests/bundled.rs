@@ -2,7 +2,10 @@
 
 mod workers;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use csd_level::{
     Call, Context, Draft, DraftRequest, Error, Kind, Lenience, Level, Sampling, VerifyRequest,
@@ -140,5 +143,47 @@ async fn weights_in_blocks_by_flag() {
             .len(),
         4
     );
+    worker.ends().await;
+}
+
+#[tokio::test]
+async fn emulated_hardware_takes_its_time_and_writes_the_same() {
+    let plain = Worker::start(&args("mini")).await;
+    let expected = plain.remote().await.draft(draft(&PROMPT, 4, 0)).await;
+    let mut args = args("mini");
+    args.emulate_forward_ms = vec![(1, 20.0), (32, 30.0)];
+    args.emulate_round_trip_ms = Some(10.0);
+    args.allow_emulation = true;
+    let emulated = Worker::start(&args).await;
+    let level = emulated.remote().await;
+    assert_eq!(
+        level.description().emulation.as_deref(),
+        Some("forward 20 ms at 1 row, 30 ms at 32 rows; round trip +10 ms")
+    );
+
+    let begun = Instant::now();
+    let draft = level.draft(draft(&PROMPT, 4, 0)).await.expect("drafts");
+    let took = begun.elapsed();
+    let ids = |draft: &Draft| draft.ids().collect::<Vec<_>>();
+    assert_eq!(ids(&draft), ids(&expected.expect("drafts")));
+    // A prompt of 12 rows, three single rows, and the way.
+    let prompt = 20.0 + 10.0 * 11.0 / 31.0;
+    let forwards = Duration::from_secs_f64((prompt + 3.0 * 20.0) / 1e3);
+    assert!(draft.timings.forward >= forwards, "{:?}", draft.timings);
+    assert!(took >= forwards + Duration::from_millis(10), "{took:?}");
+    plain.ends().await;
+    emulated.ends().await;
+}
+
+#[tokio::test]
+async fn hardware_faster_than_this_is_noticed() {
+    let mut args = args("mini");
+    args.emulate_forward_ms = vec![(1, 0.001)];
+    args.allow_emulation = true;
+    let worker = Worker::start(&args).await;
+    let level = worker.remote().await;
+    level.draft(draft(&PROMPT, 4, 0)).await.expect("drafts");
+    let gauges = level.gauges().await.expect("counts");
+    assert_eq!((gauges.forwards, gauges.overruns), (4, 4));
     worker.ends().await;
 }

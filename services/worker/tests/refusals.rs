@@ -122,6 +122,33 @@ async fn files() {
 }
 
 #[tokio::test]
+async fn hardware_that_is_not_there() {
+    let mut given = args("mini");
+    given.emulate_forward_ms = vec![(1, 1.0)];
+    names(
+        &refusal(given.clone()).await,
+        &["\"mini\"", "forward 1 ms", "--allow-emulation"],
+    );
+    given.emulate_round_trip_ms = Some(-1.0);
+    given.allow_emulation = true;
+    names(&refusal(given).await, &["round_trip_ms", "-1"]);
+
+    // A file alone is not enough, and leave alone emulates nothing.
+    let mut given = args("target");
+    given.cascade = Some(root().join("config/emulated-paper.toml"));
+    names(
+        &refusal(given.clone()).await,
+        &["\"target\"", "30 ms at 1 row", "CSD_ALLOW_EMULATION"],
+    );
+    given.allow_emulation = true;
+    let settings = Settings::resolve(&given).expect("allowed");
+    assert!(settings.emulation.is_some());
+    given.cascade = None;
+    let settings = Settings::resolve(&given).expect("settings");
+    assert_eq!(settings.emulation, None);
+}
+
+#[tokio::test]
 async fn a_port_in_use() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("an address").to_string();

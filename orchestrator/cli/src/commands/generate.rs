@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     completion::Completion,
     interrupt::{Interrupt, Interrupted},
-    local::{self, Local},
+    local::{self, Leave, Local},
     screen::{Progress, Screen},
 };
 
@@ -77,6 +77,8 @@ pub(crate) struct Args {
     /// Print one JSON object with text, token_ids, finish_reason, tokens_per_second, cascade.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    leave: Leave,
 }
 
 /// Writes the text.
@@ -101,7 +103,7 @@ impl Args {
         let cascade = local::cascade(self.cascade.as_deref())?;
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
-        let mut local = Local::start(cascade, self.cascade.as_deref(), listener)?;
+        let mut local = Local::start(cascade, self.cascade.as_deref(), self.leave, listener)?;
         let work = async {
             local
                 .ready(|worker| {

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     interrupt::Interrupt,
-    local::{self, Local},
+    local::{self, Leave, Local},
     output,
     supervisor::{Announcement, Event},
     table::Table,
@@ -36,6 +36,8 @@ pub(crate) struct Args {
     /// Print JSON lines: one a level whenever it is ready, and one once requests are answered.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    leave: Leave,
 }
 
 /// Runs the cascade until it is asked to stop.
@@ -50,7 +52,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         cascade: cascade.clone(),
     };
 
-    let mut local = Local::start(cascade, args.cascade.as_deref(), listener)?;
+    let mut local = Local::start(cascade, args.cascade.as_deref(), args.leave, listener)?;
     let ended = tokio::select! {
         ended = show.run(&mut local) => ended,
         () = interrupt.next() => {
@@ -120,6 +122,10 @@ impl Show {
             let model = match &level.source {
                 Source::Neural { model, .. } => shown(model),
                 Source::MaxGram { .. } => "Max-Gram".into(),
+            };
+            let model = match &level.emulate {
+                Some(emulation) => format!("{model} (emulated: {emulation})"),
+                None => model,
             };
             table.row([
                 level.name.clone(),

@@ -17,8 +17,12 @@ pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Res
     let level = |(index, name): (usize, &String)| {
         let up = gates[index].is_open();
         let mut level = json!({"name": name, "status": if up { "up" } else { "down" }});
+        let description = orchestrator.cascade().levels()[index].description();
+        if let Some(emulation) = &description.emulation {
+            level["emulation"] = json!(emulation);
+        }
         if up {
-            level["model"] = json!(orchestrator.cascade().levels()[index].description().model);
+            level["model"] = json!(description.model);
         } else {
             level["reason"] = json!(orchestrator.watch().trouble(index));
         }

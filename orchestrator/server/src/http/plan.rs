@@ -78,12 +78,29 @@ pub(super) fn report(
             "per_position": pair.per_position,
         })
     };
-    json!({
+    let mut report = json!({
         "plan": plan.to_json(),
         "calls": calls,
         "pairs": statistics.pairs.iter().map(pair).collect::<Vec<_>>(),
         "authors": authors.into_iter().map(name).collect::<Vec<_>>(),
-    })
+    });
+    let emulation = emulation(orchestrator);
+    if !emulation.is_empty() {
+        report["emulation"] = Value::Object(emulation);
+    }
+    report
+}
+
+/// The hardware that levels pretend to run on, by level: a speed that includes it is no measure of this machine.
+fn emulation(orchestrator: &Orchestrator) -> Map<String, Value> {
+    let names = orchestrator.names().iter();
+    let levels = names.zip(orchestrator.cascade().levels());
+    levels
+        .filter_map(|(name, level)| {
+            let emulation = level.description().emulation.clone()?;
+            Some((name.clone(), json!(emulation)))
+        })
+        .collect()
 }
 
 /// A level's name.

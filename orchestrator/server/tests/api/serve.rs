@@ -84,6 +84,7 @@ fn config(addresses: &[(&str, &str)]) -> Cascade {
         queue: 16,
         address: Some(address.into()),
         listen: None,
+        emulate: None,
     };
     Cascade {
         name: "tiny".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-/// A reading of an engine's counters. The first six only grow, the others go up and down.
+/// A reading of an engine's counters. The first seven only grow, the others go up and down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Forwards computed.
@@ -17,6 +17,8 @@ pub struct Gauges {
     pub accepted: u64,
     /// Positions that reviews found in the cache.
     pub cached: u64,
+    /// Forwards that took longer than the time they are to take.
+    pub overruns: u64,
     /// Calls begun and neither answered nor dropped.
     pub in_flight: usize,
     /// Calls that wait for the thread.
@@ -34,6 +36,7 @@ pub(super) struct Counters {
     pub(super) drafted: AtomicU64,
     pub(super) accepted: AtomicU64,
     pub(super) cached: AtomicU64,
+    pub(super) overruns: AtomicU64,
     pub(super) cache_bytes: AtomicUsize,
     in_flight: AtomicUsize,
 }
@@ -55,6 +58,7 @@ impl Counters {
             drafted: self.drafted.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
             cached: self.cached.load(Relaxed),
+            overruns: self.overruns.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             queued,
             cache_bytes: self.cache_bytes.load(Relaxed),

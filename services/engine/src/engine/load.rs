@@ -84,6 +84,7 @@ fn start<B: Backend>(
         exact: exact.is_some(),
         assisted: false,
         end_tokens: checkpoint.config.end_tokens.clone(),
+        emulation: None,
     };
     let queue = Arc::new(Queue::new(settings.queue));
     let counters = Arc::new(Counters::default());
@@ -92,6 +93,7 @@ fn start<B: Backend>(
         decoder,
         description.vocabulary,
         settings.cache_bytes,
+        settings.forward_times,
         queue.clone(),
         counters.clone(),
     );

@@ -3,11 +3,13 @@
 //! - `settings`: what to load and how much it may take
 //! - `command`, `queue`: calls on their way to the thread, bounded
 //! - `active`, `scheduler`: the thread's life: which rows go into the next forward
+//! - `forward_times`: forwards that take a given time
 //! - `gauges`: what is counted
 //! - `load`: from settings to a running engine
 
 mod active;
 mod command;
+mod forward_times;
 mod gauges;
 mod load;
 mod queue;
@@ -28,6 +30,7 @@ use tracing::{Span, info_span};
 
 use self::{command::Command, gauges::Counters, queue::Queue};
 pub use self::{
+    forward_times::ForwardTimes,
     gauges::Gauges,
     settings::{Device, Settings},
 };

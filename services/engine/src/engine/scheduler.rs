@@ -13,6 +13,7 @@ use tracing::{Span, info_span};
 
 use super::{
     active::{Active, CHUNK},
+    forward_times::ForwardTimes,
     gauges::Counters,
     queue::Queue,
 };
@@ -73,6 +74,7 @@ pub(super) struct Scheduler<M: Model> {
     slots: Slots<M::Cache>,
     active: Vec<Active>,
     batch: Batch,
+    forward_times: Option<ForwardTimes>,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
 }
@@ -94,6 +96,7 @@ impl<M: Model> Scheduler<M> {
         model: M,
         vocabulary: usize,
         cache_bytes: usize,
+        forward_times: Option<ForwardTimes>,
         queue: Arc<Queue>,
         counters: Arc<Counters>,
     ) -> Self {
@@ -104,6 +107,7 @@ impl<M: Model> Scheduler<M> {
             slots: Slots::new(cache_bytes),
             active: Vec::new(),
             batch: Batch::default(),
+            forward_times,
             queue,
             counters,
         }
@@ -196,11 +200,16 @@ impl<M: Model> Scheduler<M> {
         let slots: Vec<usize> = turns.iter().map(|&index| self.active[index].slot).collect();
         let mut caches = self.slots.caches(&slots);
         let logits = self.model.forward(&self.batch, &mut caches);
+        let rows = self.batch.tokens.len();
+        if let Some(times) = &self.forward_times
+            && !times.hold(began, rows)
+        {
+            self.counters.overruns.fetch_add(1, Relaxed);
+        }
         drop((caches, spans));
         let took = began.elapsed();
-        let rows = self.batch.tokens.len() as u64;
         self.counters.forwards.fetch_add(1, Relaxed);
-        self.counters.rows.fetch_add(rows, Relaxed);
+        self.counters.rows.fetch_add(rows as u64, Relaxed);
 
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(self.active.len(), || None);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use csd_kernel::Isa;
 
+use super::forward_times::ForwardTimes;
 use crate::checkpoint::weights::Weights;
 
 /// Where a model computes.
@@ -37,6 +38,8 @@ pub struct Settings {
     pub cache_bytes: usize,
     /// Calls that may wait.
     pub queue: usize,
+    /// What a forward is to take, instead of what it takes.
+    pub forward_times: Option<ForwardTimes>,
 }
 
 impl Settings {
@@ -52,6 +55,7 @@ impl Settings {
             context: None,
             cache_bytes: 512 << 20,
             queue: 64,
+            forward_times: None,
         }
     }
 

@@ -118,7 +118,7 @@ fn held(queue: usize, cache: usize) -> Held {
     };
     let queue = Arc::new(Queue::new(queue));
     let counters = Arc::new(Counters::default());
-    let scheduler = Scheduler::new(model, WIDTH, cache, queue.clone(), counters.clone());
+    let scheduler = Scheduler::new(model, WIDTH, cache, None, queue.clone(), counters.clone());
     let description = Description {
         name: "recorder".into(),
         kind: Kind::Neural,
@@ -134,6 +134,7 @@ fn held(queue: usize, cache: usize) -> Held {
         numerics: String::new(),
         assisted: false,
         end_tokens: Vec::new(),
+        emulation: None,
     };
     let engine = Engine {
         description: Arc::new(description),

@@ -27,6 +27,7 @@ pub fn description_to_wire(description: &Description, gauges: Gauges) -> v1::Des
         numerics: description.numerics.clone(),
         assisted: description.assisted,
         end_tokens: description.end_tokens.clone(),
+        emulation: description.emulation.clone().unwrap_or_default(),
         gauges: Some(v1::Gauges {
             verify_calls: gauges.verify_calls,
             draft_calls: gauges.draft_calls,
@@ -37,6 +38,7 @@ pub fn description_to_wire(description: &Description, gauges: Gauges) -> v1::Des
             in_flight: gauges.in_flight,
             queued: gauges.queued,
             cache_bytes: gauges.cache_bytes,
+            overruns: gauges.overruns,
         }),
     }
 }
@@ -76,6 +78,7 @@ pub fn description(wire: v1::DescribeResponse) -> Result<Description> {
         numerics: wire.numerics,
         assisted: wire.assisted,
         end_tokens: wire.end_tokens,
+        emulation: Some(wire.emulation).filter(|emulation| !emulation.is_empty()),
     })
 }
 
@@ -95,5 +98,6 @@ pub fn gauges(wire: Option<v1::Gauges>) -> Result<Gauges> {
         in_flight: wire.in_flight,
         queued: wire.queued,
         cache_bytes: wire.cache_bytes,
+        overruns: wire.overruns,
     })
 }
