@@ -72,6 +72,8 @@ pub enum Plan {
         k: Vec<Vec<u32>>,
         /// Looseness between drafters, at least 1.
         lenience: f32,
+        /// Whether the levels draft on while the target reviews.
+        pipelined: bool,
     },
 }
 
@@ -259,18 +261,22 @@ impl Check<'_> {
             preset,
             k,
             lenience,
+            pipelined,
         }) = plan
         else {
             return Ok(Plan::Off);
         };
         match (preset, k) {
-            (Some(name), None) if lenience.is_none() => Ok(Plan::Preset(name)),
+            (Some(name), None) if lenience.is_none() && pipelined.is_none() => {
+                Ok(Plan::Preset(name))
+            }
             (None, Some(k)) => Ok(Plan::Matrix {
                 k,
                 lenience: lenience.unwrap_or(1.0),
+                pipelined: pipelined.unwrap_or(false),
             }),
             (None, None) => Ok(Plan::Off),
-            _ => Err(self.invalid("plan", "give either preset, or k and lenience")),
+            _ => Err(self.invalid("plan", "give either preset, or k, lenience and pipelined")),
         }
     }
 

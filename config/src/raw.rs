@@ -25,6 +25,7 @@ pub(crate) struct Plan {
     pub preset: Option<String>,
     pub k: Option<Vec<Vec<u32>>>,
     pub lenience: Option<f32>,
+    pub pipelined: Option<bool>,
 }
 
 /// `[limits]`

@@ -3,21 +3,30 @@
 //!
 //! In reading order:
 //!
-//! - [`plan`]: the budget per position, K, and the published settings
-//! - [`cascade`]: one round: the horizontal loop, the vertical recursion, the target's review
-//! - [`assisted`]: the same recursion for a level that needs only its own Max-Gram, run inside one Draft call
-//! - [`gate`], [`request`]: drafters are best effort: which of them a round may use
+//! - [`cascade`]: the levels, and which of them may be used ([`gate`], [`request`])
+//! - [`strategy`]: the question that a draft asks before every turn: who drafts next?
+//! - [`plan`]: the paper's answer: a budget per position, K, and the published settings
+//! - `gather`: the horizontal cascade: turn by turn, larger levels first
+//! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
+//! - [`round`]: a draft, the target's review, and drafting ahead beside it
+//! - [`assisted`]: the recursion for a level that needs only its own Max-Gram, run inside one Draft call
 //!
-//! Nothing here knows a network, a model, a clock or a runtime: levels are [`csd_level::Level`], futures are plain, and a
-//! dropped future is a cancelled round.
+//! Nothing here knows a network, a model or a runtime, and time only as [`csd_level::Clock`]: levels are
+//! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
 pub mod assisted;
 pub mod cascade;
 pub mod gate;
+mod gather;
 pub mod plan;
 pub mod request;
+pub mod round;
+pub mod strategy;
+mod turn;
 
-pub use cascade::{Cascade, Limits, Mismatch, Round};
+pub use cascade::{Cascade, Limits, Mismatch};
 pub use gate::Gate;
 pub use plan::{PRESETS, Plan};
 pub use request::{Request, Session};
+pub use round::{Drafting, Round};
+pub use strategy::Strategy;

@@ -1,6 +1,8 @@
 //! The plan: how many positions of a draft each level is allotted.
 
-use csd_level::{Error, Lenience, Result};
+use csd_level::{Description, Error, Lenience, Result};
+
+use crate::strategy::{Manner, Situation, Strategy, Turn, Worth};
 
 /// A published setting: Table 1 and the appendix of the paper, in the form of its reference code.
 struct Preset {
@@ -61,6 +63,7 @@ pub struct Drafter {
 pub struct Plan {
     target: Vec<usize>,
     drafters: Vec<Drafter>,
+    pipelined: bool,
 }
 
 impl Plan {
@@ -150,7 +153,14 @@ impl Plan {
                 .into_iter()
                 .map(|budget| Drafter { budget, lenience })
                 .collect(),
+            pipelined: false,
         }
+    }
+
+    /// The same plan, with the levels drafting on while the target reviews, or not.
+    #[must_use]
+    pub fn with_pipelining(self, pipelined: bool) -> Self {
+        Self { pipelined, ..self }
     }
 
     /// How many levels there are under the target.
@@ -189,6 +199,50 @@ impl Plan {
             .take(drafters)
             .map(|budget| [vec![0; drafters - budget.len()], budget.clone()].concat())
             .collect()
+    }
+}
+
+impl Strategy for Plan {
+    /// The first level, larger ones first, that is still under its start threshold and has not ended its turn.
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        let budget = match situation.reviewer {
+            0 => &self.target,
+            drafter => &self.drafter(drafter).budget,
+        };
+        let len = situation.draft.len();
+        let mut threshold = 0;
+        for (level, allotted) in (situation.reviewer + 1..situation.levels.len()).zip(budget) {
+            threshold += allotted;
+            let asked = situation.usable.contains(level) && !situation.ended.contains(level);
+            if len < threshold && asked {
+                return Some(Turn {
+                    level,
+                    wanted: (threshold - len).min(situation.room),
+                    room: situation.room,
+                    manner: manner(&situation.levels[level], &self.drafter(level).budget),
+                });
+            }
+        }
+        None
+    }
+
+    fn lenience(&self, level: usize) -> Lenience {
+        self.drafter(level).lenience
+    }
+
+    fn pipelined(&self) -> bool {
+        self.pipelined
+    }
+}
+
+/// A level that uses nobody, or only a Max-Gram that it has in its own process, runs its whole turn in one Draft call.
+fn manner(level: &Description, budget: &[usize]) -> Manner {
+    let (&last, others) = budget.split_last().unwrap_or((&0, &[]));
+    let nobody_else = others.iter().all(|&budget| budget == 0);
+    if nobody_else && (last == 0 || level.assisted) {
+        Manner::Write { assist: last }
+    } else {
+        Manner::Review { worth: Worth::TEXT }
     }
 }
 

@@ -1,13 +1,17 @@
 //! The laws of the cascade: whatever the drafters, the plan and the faults, the text is the target's own.
 
+mod world;
+
 use std::{sync::Arc, time::Duration};
 
-use csd_cascade::{Cascade, Gate, Limits, Plan, Request, Session};
+use csd_cascade::{Cascade, Drafting, Gate, Limits, Plan, Request, Session};
 use csd_level::{
-    BoxFuture, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level, Result,
-    Sampling, Statistics, Token, Verdict, VerifyRequest, scripted::ScriptedLevel,
+    BoxFuture, Clock as _, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
+    Level, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
+    scripted::ScriptedLevel,
 };
 use proptest::prelude::*;
+use world::{Price, Time, Timed};
 
 const VOCABULARY: usize = 40;
 const LIMITS: Limits = Limits {
@@ -84,8 +88,8 @@ fn drafter(name: &str, disagreement: f32, faults: Vec<u8>) -> Arc<dyn Level> {
 }
 
 /// Writes `wanted` tokens; gates that close are opened again after `heal` rounds.
-fn write(
-    cascade: &Cascade,
+async fn write(
+    cascade: &Arc<Cascade>,
     plan: &Plan,
     sampling: &Sampling,
     wanted: usize,
@@ -97,6 +101,7 @@ fn write(
         sampling: Arc::new(sampling.clone()),
         session,
     };
+    let mut drafting = Drafting::new(Arc::new(plan.clone()));
     let (mut statistics, mut tokens) = (Statistics::default(), Vec::new());
     for round in 0.. {
         let left = wanted - tokens.len();
@@ -106,8 +111,8 @@ fn write(
         if left == 0 || ended {
             break;
         }
-        let done =
-            pollster::block_on(cascade.round(&request, plan, left)).expect("the target lives");
+        let done = cascade.round(&request, &mut drafting, left).await;
+        let done = done.expect("the target lives");
         assert!(!done.tokens.is_empty() && done.tokens.len() <= left);
         request
             .context
@@ -127,15 +132,19 @@ fn write(
     )
 }
 
+fn cascade(levels: Vec<Arc<dyn Level>>) -> Arc<Cascade> {
+    Arc::new(Cascade::new(levels, LIMITS, Arc::new(Stopped)).expect("one token map"))
+}
+
 fn alone(sampling: &Sampling, wanted: usize) -> Vec<Token> {
-    let cascade = Cascade::new(vec![Arc::new(target())], LIMITS).expect("a target");
-    write(&cascade, &Plan::off(0), sampling, wanted, 0).0
+    let cascade = cascade(vec![Arc::new(target())]);
+    pollster::block_on(write(&cascade, &Plan::off(0), sampling, wanted, 0)).0
 }
 
 prop_compose! {
-    fn plans()(entries in prop::collection::vec(0u32..9, 6), lenience in prop_oneof![Just(1.0f32), 1.0f32..6.0]) -> Plan {
+    fn plans()(entries in prop::collection::vec(0u32..9, 6), lenience in prop_oneof![Just(1.0f32), 1.0f32..6.0], pipelined: bool) -> Plan {
         let k = vec![vec![entries[0], entries[1], entries[2]], vec![0, entries[3], entries[4]], vec![0, 0, entries[5]]];
-        Plan::matrix(&k, lenience, 3).expect("a good matrix")
+        Plan::matrix(&k, lenience, 3).expect("a good matrix").with_pipelining(pipelined)
     }
 }
 
@@ -153,6 +162,7 @@ proptest! {
         presence in prop_oneof![Just(0.0f32), Just(0.6)],
         seed in any::<u64>(),
         heal in 0usize..4,
+        prices in prop::collection::vec((0.1f64..9.0, 0.0f64..3.0), 4),
     ) {
         let sampling = Sampling { temperature, top_p, presence_penalty: presence, seed, end_tokens: vec![0], ..Sampling::default() };
         let levels: Vec<Arc<dyn Level>> = vec![
@@ -161,8 +171,12 @@ proptest! {
             drafter("mini", disagreements.1, faults),
             Arc::new(Walk(slips)),
         ];
-        let cascade = Cascade::new(levels, LIMITS).expect("one token map");
-        let (tokens, statistics, written) = write(&cascade, &plan, &sampling, 60, heal);
+        let time = Time::default();
+        let levels = levels.into_iter().zip(&prices).map(|(level, &(forward, link))| -> Arc<dyn Level> {
+            Arc::new(Timed::new(level, Price::ms(forward, 4, link), &time))
+        });
+        let cascade = Cascade::new(levels.collect(), LIMITS, Arc::new(time.clone())).expect("one token map");
+        let (tokens, statistics, written) = time.run(write(&Arc::new(cascade), &plan, &sampling, 60, heal));
         prop_assert_eq!(&tokens, &alone(&sampling, 60));
         // Every token has an author among the levels; one that another level wrote was accepted by the target.
         for token in &written {
@@ -182,9 +196,10 @@ proptest! {
 #[test]
 fn a_perfect_drafter_saves_calls_of_the_target() {
     let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(target())];
-    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+    let cascade = cascade(levels);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
-    let (tokens, statistics, _) = write(&cascade, &plan, &Sampling::default(), 50, 0);
+    let (tokens, statistics, _) =
+        pollster::block_on(write(&cascade, &plan, &Sampling::default(), 50, 0));
     assert_eq!(tokens, alone(&Sampling::default(), 50));
     assert_eq!(statistics.calls_of(0), 10);
     assert_eq!(statistics.calls_of(1), 40);
@@ -192,13 +207,47 @@ fn a_perfect_drafter_saves_calls_of_the_target() {
 }
 
 #[test]
+fn drafting_ahead_hides_behind_the_review() {
+    let took = |pipelined: bool| {
+        let time = Time::default();
+        let level = |forward| -> Arc<dyn Level> {
+            Arc::new(Timed::new(
+                Arc::new(target()),
+                Price::ms(forward, 64, 0.2),
+                &time,
+            ))
+        };
+        let cascade = Cascade::new(
+            vec![level(30.0), level(3.0)],
+            LIMITS,
+            Arc::new(time.clone()),
+        );
+        let plan = Plan::matrix(&[vec![9]], 1.0, 1).expect("a good matrix");
+        let cascade = Arc::new(cascade.expect("one token map"));
+        let plan = plan.with_pipelining(pipelined);
+        let text = time.run(write(&cascade, &plan, &Sampling::default(), 200, 0));
+        assert_eq!(text.0, alone(&Sampling::default(), 200));
+        (time.now(), text.1.calls_of(0))
+    };
+    // Nine tokens at 3 ms and a review at 30 ms, one after the other or side by side (ten then: one is a guess).
+    assert_eq!(took(false), (Duration::from_micros(20 * 57_400), 20));
+    let (beside, reviews) = took(true);
+    assert_eq!(reviews, 20);
+    assert!(
+        beside < Duration::from_micros(20 * 31_000 + 27_200),
+        "{beside:?}"
+    );
+}
+
+#[test]
 fn a_failed_drafter_costs_one_call_and_is_stepped_over() {
     let dead = ScriptedLevel::new("draft", VOCABULARY, 1, 1, 1.0)
         .with_fault(Arc::new(|_| Some(Error::DeadlineExceeded)));
     let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(dead.clone())];
-    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
+    let cascade = cascade(levels);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
-    let (tokens, statistics, _) = write(&cascade, &plan, &Sampling::default(), 20, 0);
+    let (tokens, statistics, _) =
+        pollster::block_on(write(&cascade, &plan, &Sampling::default(), 20, 0));
     assert_eq!(tokens.len(), 20);
     assert_eq!(statistics.calls_of(0), 20);
     assert_eq!(dead.calls(), 1);
@@ -208,22 +257,27 @@ fn a_failed_drafter_costs_one_call_and_is_stepped_over() {
 #[test]
 fn the_targets_error_is_the_rounds_error() {
     let dead = target().with_fault(Arc::new(|_| Some(Error::Unavailable("gone".into()))));
-    let cascade = Cascade::new(vec![Arc::new(dead)], LIMITS).expect("a target");
+    let cascade = cascade(vec![Arc::new(dead)]);
     let session = Arc::new(Session::ready(1, 1));
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
         session,
     };
-    let error = pollster::block_on(cascade.round(&request, &Plan::off(0), 4))
-        .expect_err("the target is gone");
+    let error =
+        pollster::block_on(cascade.round(&request, &mut Drafting::new(Arc::new(Plan::off(0))), 4))
+            .expect_err("the target is gone");
     assert_eq!(error, Error::Unavailable("gone".into()));
 }
 
 #[test]
 fn levels_of_different_tokenizers_are_refused_by_name() {
     let stranger = ScriptedLevel::new("draft", VOCABULARY + 1, 1, 1, 1.0);
-    let Err(error) = Cascade::new(vec![Arc::new(target()), Arc::new(stranger)], LIMITS) else {
+    let Err(error) = Cascade::new(
+        vec![Arc::new(target()), Arc::new(stranger)],
+        LIMITS,
+        Arc::new(Stopped),
+    ) else {
         panic!("accepted")
     };
     assert!(error.to_string().contains("\"draft\""), "{error}");
@@ -232,18 +286,18 @@ fn levels_of_different_tokenizers_are_refused_by_name() {
 #[test]
 fn a_drafter_that_has_not_read_the_prompt_is_not_waited_for() {
     let drafter = target();
-    let cascade = Cascade::new(vec![Arc::new(target()), Arc::new(drafter.clone())], LIMITS)
-        .expect("one token map");
+    let cascade = cascade(vec![Arc::new(target()), Arc::new(drafter.clone())]);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+    let mut drafting = Drafting::new(Arc::new(plan));
     let session = Arc::new(Session::new(1, 2));
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
         session,
     };
-    pollster::block_on(cascade.round(&request, &plan, 9)).expect("a round");
+    pollster::block_on(cascade.round(&request, &mut drafting, 9)).expect("a round");
     assert_eq!(drafter.calls(), 0);
     pollster::block_on(cascade.prefill(1, &request)).expect("a prefill");
-    pollster::block_on(cascade.round(&request, &plan, 9)).expect("a round");
+    pollster::block_on(cascade.round(&request, &mut drafting, 9)).expect("a round");
     assert!(drafter.calls() > 1);
 }

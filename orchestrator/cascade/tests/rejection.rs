@@ -3,10 +3,10 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use csd_cascade::{Cascade, Limits, Plan, Request, Session};
+use csd_cascade::{Cascade, Drafting, Limits, Plan, Request, Session};
 use csd_level::{
     BoxFuture, Context, Description, Error, Level, Proposal, Result, Rule, Sampling, Token,
-    Verdict, VerifyRequest, scripted::ScriptedLevel,
+    Verdict, VerifyRequest, clock::Stopped, scripted::ScriptedLevel,
 };
 
 const VOCABULARY: usize = 6;
@@ -53,7 +53,7 @@ impl Level for Gullible {
 }
 
 /// The statistic of the observed texts against the exact distribution of the target's, and its degrees of freedom.
-fn chi_square(cascade: &Cascade, plan: &Plan) -> (f64, usize) {
+fn chi_square(cascade: &Arc<Cascade>, plan: &Plan) -> (f64, usize) {
     let prompt = vec![2, 4];
     let mut observed: HashMap<Vec<Token>, u64> = HashMap::new();
     for seed in 0..SAMPLES {
@@ -63,10 +63,11 @@ fn chi_square(cascade: &Cascade, plan: &Plan) -> (f64, usize) {
             sampling: Arc::new(sampling(seed)),
             session,
         };
+        let mut drafting = Drafting::new(Arc::new(plan.clone()));
         while request.context.generated().len() < LENGTH {
             let left = LENGTH - request.context.generated().len();
-            let round =
-                pollster::block_on(cascade.round(&request, plan, left)).expect("the target lives");
+            let round = pollster::block_on(cascade.round(&request, &mut drafting, left))
+                .expect("the target lives");
             request
                 .context
                 .extend(round.tokens.iter().map(|token| token.id));
@@ -117,11 +118,13 @@ fn limit(freedom: usize) -> f64 {
     k * (1.0 - 2.0 / (9.0 * k) + 3.719 * (2.0 / (9.0 * k)).sqrt()).powi(3)
 }
 
-fn check(levels: Vec<Arc<dyn Level>>, k: &[Vec<u32>]) -> (f64, f64) {
+fn check(levels: Vec<Arc<dyn Level>>, k: &[Vec<u32>], pipelined: bool) -> (f64, f64) {
     let drafters = levels.len() - 1;
-    let cascade = Cascade::new(levels, LIMITS).expect("one token map");
-    let plan = Plan::matrix(k, 1.0, drafters).expect("a good matrix");
-    let (statistic, freedom) = chi_square(&cascade, &plan);
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(Stopped)).expect("one token map");
+    let plan = Plan::matrix(k, 1.0, drafters)
+        .expect("a good matrix")
+        .with_pipelining(pipelined);
+    let (statistic, freedom) = chi_square(&Arc::new(cascade), &plan);
     (statistic, limit(freedom))
 }
 
@@ -130,6 +133,7 @@ fn two_levels_keep_the_targets_distribution() {
     let (statistic, limit) = check(
         vec![Arc::new(target()), Arc::new(drafter(8, 3.0))],
         &[vec![2]],
+        false,
     );
     assert!(statistic < limit, "{statistic} ≥ {limit}");
 }
@@ -141,8 +145,11 @@ fn three_levels_keep_the_targets_distribution() {
         Arc::new(drafter(8, 2.0)),
         Arc::new(drafter(9, 4.0)),
     ];
-    let (statistic, limit) = check(levels, &[vec![1, 1], vec![0, 1]]);
-    assert!(statistic < limit, "{statistic} ≥ {limit}");
+    for pipelined in [false, true] {
+        let k = [vec![1, 1], vec![0, 1]];
+        let (statistic, limit) = check(levels.clone(), &k, pipelined);
+        assert!(statistic < limit, "{statistic} ≥ {limit}, {pipelined}");
+    }
 }
 
 #[test]
@@ -150,6 +157,7 @@ fn a_wrong_rule_is_caught() {
     let (statistic, limit) = check(
         vec![Arc::new(Gullible(target())), Arc::new(drafter(8, 3.0))],
         &[vec![2]],
+        false,
     );
     assert!(
         statistic > limit,
@@ -159,16 +167,18 @@ fn a_wrong_rule_is_caught() {
 
 #[test]
 fn loose_reviews_are_refused_by_name() {
-    let cascade = Cascade::new(vec![Arc::new(target()), Arc::new(drafter(8, 3.0))], LIMITS)
-        .expect("one token map");
+    let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(drafter(8, 3.0))];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(Stopped)).expect("one token map");
     let plan = Plan::matrix(&[vec![2]], 2.0, 1).expect("a good matrix");
+    let mut drafting = Drafting::new(Arc::new(plan));
     let session = Arc::new(Session::ready(0, 2));
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::new(sampling(1)),
         session,
     };
-    let error = pollster::block_on(cascade.round(&request, &plan, 4)).expect_err("refused");
+    let error = pollster::block_on(Arc::new(cascade).round(&request, &mut drafting, 4))
+        .expect_err("refused");
     assert!(
         matches!(&error, Error::Invalid { field, .. } if field == "cascade.lenience"),
         "{error:?}"

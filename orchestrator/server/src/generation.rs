@@ -5,7 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
-use csd_cascade::{Cascade, Request, Session};
+use csd_cascade::{Cascade, Drafting, Request, Session};
 use csd_level::{Context, DraftToken, Error, Sampling, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
@@ -104,7 +104,7 @@ pub struct Generation {
     recorder: Option<Arc<Recorder>>,
     place: Place,
     request: Request,
-    plan: NamedPlan,
+    drafting: Drafting,
     readers: Readers,
     decoder: Decoder,
     stops: Stops,
@@ -142,7 +142,7 @@ impl Generation {
                 sampling: Arc::new(task.sampling),
                 session: Arc::new(session),
             },
-            plan: task.plan,
+            drafting: Drafting::new(task.plan.strategy()),
             orchestrator,
             cascade,
             recorder,
@@ -192,7 +192,7 @@ impl Generation {
         );
         let round = self
             .cascade
-            .round(&self.request, self.plan.plan(), self.left)
+            .round(&self.request, &mut self.drafting, self.left)
             .instrument(span.clone())
             .await
             .map_err(|error| self.failed(error))?;

@@ -16,6 +16,7 @@
 //! This crate computes no token: it asks levels, and believes the target alone. Prompts and texts are never logged.
 
 pub mod admission;
+mod clock;
 mod date;
 pub mod decoder;
 pub mod error;

@@ -11,6 +11,7 @@ use csd_level::{Kind, Level, Token};
 use crate::{
     Failure, NamedPlan, SetupError,
     admission::Admission,
+    clock::SinceStart,
     error::Result,
     generation::{Generation, Task},
     template::Template,
@@ -59,7 +60,7 @@ impl Orchestrator {
             draft_timeout: parts.limits.draft_timeout,
             verify_timeout: parts.limits.verify_timeout,
         };
-        let cascade = Arc::new(Cascade::new(levels, limits)?);
+        let cascade = Arc::new(Cascade::new(levels, limits, Arc::new(SinceStart::new()))?);
         let (tokenizer, target) = (
             parts.text.vocabulary(),
             cascade.levels()[0].description().vocabulary,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use csd_cascade::Plan;
+use csd_cascade::{Plan, Strategy};
 use csd_level::Error;
 use serde_json::{Value, json};
 
@@ -33,6 +33,16 @@ impl NamedPlan {
         })
     }
 
+    /// The same plan, with the levels drafting on while the target reviews, or not.
+    #[must_use]
+    pub fn with_pipelining(self, pipelined: bool) -> Self {
+        let plan = Plan::clone(&self.plan).with_pipelining(pipelined);
+        Self {
+            plan: Arc::new(plan),
+            ..self
+        }
+    }
+
     /// A matrix of start thresholds, one row a reviewer and one column a drafter.
     ///
     /// # Errors
@@ -50,13 +60,20 @@ impl NamedPlan {
         match plan {
             csd_config::Plan::Off => Self::named(Self::OFF, drafters),
             csd_config::Plan::Preset(name) => Self::named(name, drafters),
-            csd_config::Plan::Matrix { k, lenience } => Self::matrix(k, *lenience, drafters),
+            csd_config::Plan::Matrix {
+                k,
+                lenience,
+                pipelined,
+            } => {
+                let plan = Self::matrix(k, *lenience, drafters)?;
+                Ok(plan.with_pipelining(*pipelined))
+            }
         }
     }
 
-    /// The plan itself.
-    pub fn plan(&self) -> &Arc<Plan> {
-        &self.plan
+    /// Who drafts next in a text of this plan.
+    pub fn strategy(&self) -> Arc<dyn Strategy> {
+        self.plan.clone()
     }
 
     /// The levels that the plan gives a turn, ascending; the target is not among them.
@@ -80,6 +97,9 @@ impl NamedPlan {
     /// What responses say of it: always the matrix, and the name if it has one.
     pub fn to_json(&self) -> Value {
         let mut value = json!({"k": self.plan.k(), "lenience": self.plan.lenience().factor()});
+        if self.plan.pipelined() {
+            value["pipelined"] = json!(true);
+        }
         if let Some(name) = &self.name {
             value["name"] = json!(name);
         }

@@ -16,6 +16,7 @@
 //!
 //! This crate never opens a socket, spawns a task, reads a clock, or draws randomness that the caller did not hand in.
 
+pub mod clock;
 pub mod context;
 pub mod draft;
 pub mod elementary;
@@ -29,6 +30,7 @@ pub mod scripted;
 pub mod statistics;
 pub mod verdict;
 
+pub use clock::Clock;
 pub use context::{Context, Token};
 pub use draft::{Draft, DraftToken, Proposal};
 pub use error::{Error, Result};

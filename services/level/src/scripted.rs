@@ -114,6 +114,7 @@ impl ScriptedLevel {
         }
         let timings = Timings {
             rows: rows.len(),
+            batch: rows.len(),
             ..Timings::default()
         };
         let outcome = review(

@@ -13,6 +13,8 @@ pub struct Timings {
     pub forward: Duration,
     /// Rows of the forward that belonged to this call.
     pub rows: usize,
+    /// Rows of the forward in all, with those of other calls that shared it.
+    pub batch: usize,
     /// Positions that were already in the cache.
     pub cached: usize,
 }
@@ -23,6 +25,7 @@ impl Timings {
         self.queue += other.queue;
         self.forward += other.forward;
         self.rows += other.rows;
+        self.batch += other.batch;
         self.cached += other.cached;
     }
 }

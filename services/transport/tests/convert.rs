@@ -109,6 +109,7 @@ fn timings() -> impl Strategy<Value = Timings> {
             queue: Duration::from_nanos(u64::from(queue) << 8),
             forward: Duration::from_nanos(u64::from(forward)),
             rows: rows as usize,
+            batch: rows as usize ^ cached as usize,
             cached: cached as usize,
         },
     )

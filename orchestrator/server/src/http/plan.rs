@@ -17,13 +17,15 @@ pub(super) fn parse(fields: &mut Fields, orchestrator: &Orchestrator) -> Result<
             let mut fields = Fields::within("cascade.", values);
             let k = matrix(fields.take("k"))?;
             let lenience = fields.number("lenience")?.unwrap_or(1.0);
+            let pipelined = fields.boolean("pipelined")?.unwrap_or(false);
             fields.finish()?;
-            NamedPlan::matrix(&k, lenience, drafters).map_err(refused)
+            let plan = NamedPlan::matrix(&k, lenience, drafters).map_err(refused)?;
+            Ok(plan.with_pipelining(pipelined))
         }
         Some(other) => Err(Failure::invalid(
             "cascade",
             format!(
-                "must be \"off\", a preset's name, or an object with k and lenience, got {}",
+                "must be \"off\", a preset's name, or an object with k, lenience and pipelined, got {}",
                 named(&other)
             ),
         )),

@@ -93,6 +93,7 @@ fn config(addresses: &[(&str, &str)]) -> Cascade {
         plan: Plan::Matrix {
             k: vec![vec![4]],
             lenience: 1.0,
+            pipelined: false,
         },
         limits: limits(),
         levels: addresses.iter().map(level).collect(),

@@ -82,6 +82,7 @@ pub(crate) fn plan() -> csd_config::Plan {
     csd_config::Plan::Matrix {
         k: vec![vec![4, 0, 4], vec![0, 3, 0], vec![0, 0, 2]],
         lenience: 1.0,
+        pipelined: false,
     }
 }
 

@@ -37,11 +37,12 @@ impl Active {
         context.chain(request.draft.ids())
     }
 
-    /// Counts the forward that this call has just had a part in.
-    pub(super) fn advance(&mut self, took: Duration) {
+    /// Counts the forward, of `batch` rows in all, that this call has just had a part in.
+    pub(super) fn advance(&mut self, took: Duration, batch: usize) {
         self.done += self.turn;
         self.timings.forward += took;
         self.timings.rows += self.turn;
+        self.timings.batch += batch;
     }
 
     /// Whether the rest needs more than one forward.

@@ -219,7 +219,7 @@ impl<M: Model> Scheduler<M> {
                 for &index in &turns {
                     let active = &mut self.active[index];
                     let from = active.done;
-                    active.advance(took);
+                    active.advance(took, rows);
                     self.slots
                         .extend(active.slot, active.tokens().skip(from).take(active.turn));
                     if active.done < active.len() {

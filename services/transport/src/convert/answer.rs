@@ -166,6 +166,7 @@ fn timings_to_wire(timings: Timings) -> v1::Timings {
         queue_ns: nanoseconds(timings.queue),
         forward_ns: nanoseconds(timings.forward),
         rows: to_u32(timings.rows),
+        batch: to_u32(timings.batch),
         cached: to_u32(timings.cached),
     }
 }
@@ -175,6 +176,7 @@ fn timings(wire: v1::Timings) -> Timings {
         queue: Duration::from_nanos(wire.queue_ns),
         forward: Duration::from_nanos(wire.forward_ns),
         rows: wire.rows as usize,
+        batch: wire.batch as usize,
         cached: wire.cached as usize,
     }
 }

@@ -1,0 +1,199 @@
+//! The horizontal cascade: a draft that levels extend turn by turn, larger ones first, until it is worth a review.
+
+use std::{
+    future::poll_fn,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
+
+use csd_level::{BoxFuture, DraftToken, Result, Statistics, Token};
+use tracing::Instrument as _;
+
+use crate::{
+    Cascade, Request, Strategy,
+    strategy::{Levels, Situation, Worth},
+    turn::{self, Written},
+};
+
+/// A draft in the making for one reviewer.
+pub(crate) struct Gather {
+    cascade: Arc<Cascade>,
+    strategy: Arc<dyn Strategy>,
+    request: Request,
+    reviewer: usize,
+    /// The most tokens that the draft may have, a guess not among them.
+    room: usize,
+    /// Whether the first token is a guess at one that the target is about to add itself.
+    guessing: bool,
+    worth: Worth,
+    /// The tokens, and what was counted for them.
+    pub(crate) draft: Written,
+    ended: Levels,
+    /// The turn that is being taken.
+    turn: Option<(usize, BoxFuture<'static, Result<Written>>)>,
+    /// A token that the text has gained since that turn began, which the turn may or may not have foreseen.
+    owed: Option<Token>,
+}
+
+impl Gather {
+    /// An empty draft of at most `room` tokens for level `reviewer`, to stand behind the context of `request`.
+    pub(crate) fn new(
+        cascade: Arc<Cascade>,
+        strategy: Arc<dyn Strategy>,
+        request: Request,
+        reviewer: usize,
+        room: usize,
+        worth: Worth,
+    ) -> Self {
+        Self {
+            cascade,
+            strategy,
+            request,
+            reviewer,
+            room,
+            guessing: false,
+            worth,
+            draft: Written::default(),
+            ended: Levels::default(),
+            turn: None,
+            owed: None,
+        }
+    }
+
+    /// The same draft, to stand behind one more token, which is unknown: the first one drafted is a guess at it.
+    pub(crate) fn guessing(self) -> Self {
+        Self {
+            guessing: true,
+            ..self
+        }
+    }
+
+    /// Drafts until the strategy wants a review.
+    pub(crate) async fn complete(&mut self) {
+        poll_fn(|context| self.poll(context, &|| Duration::ZERO)).await;
+    }
+
+    /// Drafts as far as it goes without waiting. Ready when nothing more is to be drafted; `hidden` says for how long
+    /// drafting still costs nothing.
+    pub(crate) fn poll(
+        &mut self,
+        context: &mut TaskContext<'_>,
+        hidden: &dyn Fn() -> Duration,
+    ) -> Poll<()> {
+        loop {
+            if self.turn.is_none() && !self.begin(hidden()) {
+                return Poll::Ready(());
+            }
+            let Some((level, turn)) = &mut self.turn else {
+                return Poll::Ready(());
+            };
+            let (level, Poll::Ready(outcome)) = (*level, turn.as_mut().poll(context)) else {
+                return Poll::Pending;
+            };
+            self.turn = None;
+            let owed = self.owed.take();
+            self.request.context.extend(owed);
+            match outcome {
+                Ok(more) => self.add(level, more, owed),
+                Err(error) => {
+                    self.cascade.note(level, &error);
+                    self.ended.insert(level);
+                }
+            }
+        }
+    }
+
+    /// Adds what a turn wrote; where the text has gained `owed` since it began, only what follows that very token.
+    fn add(&mut self, level: usize, more: Written, owed: Option<Token>) {
+        self.draft.statistics.merge(&more.statistics, |level| level);
+        let mut tokens = more.tokens.as_slice();
+        if tokens.is_empty() {
+            self.ended.insert(level);
+        }
+        if let Some(owed) = owed {
+            tokens = match tokens.split_first() {
+                Some((guess, rest)) if guess.id == owed => rest,
+                _ => return,
+            };
+        }
+        let room = (self.room + usize::from(self.guessing)).saturating_sub(self.draft.tokens.len());
+        let kept = tokens.len().min(room);
+        self.draft.tokens.extend_from_slice(&tokens[..kept]);
+        if kept > 0 {
+            // Behind other tokens, those below may know more than they did.
+            self.ended.remove_below(level);
+        }
+    }
+
+    /// The target has accepted everything before this draft and added `token`: what was drafted behind that very token
+    /// stays, the rest goes. A turn that is being taken goes on while it may still turn out right; false when the text
+    /// went another way.
+    pub(crate) fn confirm(&mut self, token: Token, room: usize) -> bool {
+        self.room = room;
+        self.guessing = false;
+        match self.draft.tokens.first().map(|guess| guess.id) {
+            Some(guess) if guess != token => return false,
+            Some(_) => drop(self.draft.tokens.remove(0)),
+            None if self.turn.is_some() => {
+                self.owed = Some(token);
+                return true;
+            }
+            None => {}
+        }
+        self.request.context.extend([token]);
+        true
+    }
+
+    fn begin(&mut self, hidden: Duration) -> bool {
+        let ends = |token: &DraftToken| self.request.sampling.is_end(token.id);
+        if self.draft.tokens.last().is_some_and(ends) {
+            return false;
+        }
+        let (guess, draft) = match self.draft.tokens.split_first() {
+            _ if !self.guessing => (0, self.draft.tokens.as_slice()),
+            Some((_, draft)) => (0, draft),
+            None => (1, [].as_slice()),
+        };
+        if draft.len() >= self.room {
+            return false;
+        }
+        let levels = self.cascade.descriptions();
+        let context = self.request.context.len();
+        let situation = Situation {
+            levels: &levels,
+            usable: self.cascade.usable(&self.request),
+            ended: self.ended,
+            reviewer: self.reviewer,
+            context,
+            draft,
+            room: self.room - draft.len(),
+            worth: self.worth,
+            hidden,
+        };
+        let Some(mut next) = self.strategy.next(&situation) else {
+            return false;
+        };
+        (next.wanted, next.room) = (next.wanted + guess, next.room + guess);
+        let name = &levels[next.level].name;
+        let span = tracing::info_span!("csd.turn", csd.cascade.level = %name);
+        let mut request = self.request.clone();
+        request.context.extend(self.draft.ids());
+        let turn = turn::take(self.cascade.clone(), self.strategy.clone(), request, next);
+        self.turn = Some((next.level, Box::pin(turn.instrument(span))));
+        true
+    }
+
+    /// Goes on with what was drafted ahead, if the text has become what was foreseen.
+    pub(crate) fn resumed(mut self, request: &Request) -> Option<Self> {
+        let mut foreseen = self.request.context.clone();
+        foreseen.extend(self.owed);
+        self.request.session = request.session.clone();
+        (foreseen == request.context).then_some(self)
+    }
+
+    /// What was counted since this was asked last.
+    pub(crate) fn take_statistics(&mut self) -> Statistics {
+        std::mem::take(&mut self.draft.statistics)
+    }
+}

@@ -1,0 +1,176 @@
+//! One round: the levels draft, the target reviews; while it reviews, the levels may draft on.
+
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+use csd_level::{DraftToken, Error, Result, Rule, Statistics};
+
+use crate::{
+    Cascade, Request, Strategy,
+    gather::Gather,
+    strategy::Worth,
+    turn::{self, Written},
+};
+
+/// How one text is drafted: by which strategy, and what stands behind its end already.
+pub struct Drafting {
+    strategy: Arc<dyn Strategy>,
+    ahead: Option<Gather>,
+}
+
+impl Drafting {
+    /// Nothing is drafted yet.
+    pub fn new(strategy: Arc<dyn Strategy>) -> Self {
+        Self {
+            strategy,
+            ahead: None,
+        }
+    }
+}
+
+/// What a round wrote.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Round {
+    /// At least one token; authors and reviewers in the cascade's numbering.
+    pub tokens: Vec<DraftToken>,
+    /// How many tokens the target reviewed.
+    pub drafted: usize,
+    /// Calls and reviews that ended in this round.
+    pub statistics: Statistics,
+}
+
+impl Cascade {
+    /// Writes the next tokens of a text, at most `wanted` (at least 1): one review by the target of a draft that the
+    /// levels under it wrote.
+    ///
+    /// # Errors
+    /// The target's only. [`Error::Invalid`] for a strategy that does not fit the review rule.
+    pub async fn round(
+        self: &Arc<Self>,
+        request: &Request,
+        drafting: &mut Drafting,
+        wanted: usize,
+    ) -> Result<Round> {
+        let strategy = drafting.strategy.clone();
+        if request.sampling.rule == Rule::Rejection
+            && (1..=self.drafters()).any(|level| strategy.lenience(level).is_loose())
+        {
+            let reason = "lenience above 1 is not proven together with rejection sampling; use 1, or the coupled rule";
+            return Err(Error::invalid("cascade.lenience", reason));
+        }
+        let began = self.clock().now();
+        let mut gather = self.resume(request, drafting, wanted);
+        gather.complete().await;
+        let mut statistics = gather.take_statistics();
+        let drafted = gather.draft.tokens;
+
+        let reviewed = {
+            let review = turn::review(self, &*strategy, request, 0, &drafted);
+            if strategy.pipelined() && wanted > drafted.len() + 2 {
+                let ahead = self.ahead(request, &strategy, &drafted, wanted);
+                let (reviewed, ahead) = self.beside(review, ahead, &strategy, drafted.len()).await;
+                drafting.ahead = ahead;
+                reviewed
+            } else {
+                review.await
+            }
+        };
+        let reviewed = reviewed.inspect_err(|error| self.note(0, error))?;
+        if reviewed.tokens.is_empty() {
+            return Err(Error::Internal("the target's review wrote nothing".into()));
+        }
+        statistics.merge(&reviewed.statistics, |level| level);
+        drafting.ahead = drafting.ahead.take().and_then(|mut ahead| {
+            statistics.merge(&ahead.take_statistics(), |level| level);
+            let left = wanted - reviewed.tokens.len();
+            let all_passed = reviewed.tokens.len() == drafted.len() + 1;
+            let next = reviewed.tokens.last().map_or(0, |token| token.id);
+            let room = self.room(request.context.len() + reviewed.tokens.len(), left);
+            (all_passed && ahead.confirm(next, room)).then_some(ahead)
+        });
+        strategy.wrote(
+            reviewed.tokens.len(),
+            self.clock().now().saturating_sub(began),
+        );
+        Ok(Round {
+            tokens: reviewed.tokens,
+            drafted: drafted.len(),
+            statistics,
+        })
+    }
+
+    /// The draft of this round: what was drafted ahead if it still fits the text, else nothing yet.
+    fn resume(
+        self: &Arc<Self>,
+        request: &Request,
+        drafting: &mut Drafting,
+        wanted: usize,
+    ) -> Gather {
+        let ahead = drafting.ahead.take();
+        let resumed = ahead.and_then(|ahead| ahead.resumed(request));
+        resumed.unwrap_or_else(|| {
+            Gather::new(
+                self.clone(),
+                drafting.strategy.clone(),
+                request.clone(),
+                0,
+                self.room(request.context.len(), wanted),
+                Worth::TEXT,
+            )
+        })
+    }
+
+    /// A draft that assumes that all of `drafted` passes. Its first token is a guess at the target's own.
+    fn ahead(
+        self: &Arc<Self>,
+        request: &Request,
+        strategy: &Arc<dyn Strategy>,
+        drafted: &[DraftToken],
+        wanted: usize,
+    ) -> Gather {
+        let mut request = request.clone();
+        request.context.extend(drafted.iter().map(|token| token.id));
+        let room = self.room(request.context.len() + 1, wanted - drafted.len() - 1);
+        let ahead = Gather::new(
+            self.clone(),
+            strategy.clone(),
+            request,
+            0,
+            room,
+            Worth::TEXT,
+        );
+        ahead.guessing()
+    }
+
+    /// The review, with the levels drafting ahead beside it.
+    async fn beside(
+        &self,
+        review: impl Future<Output = Result<Written>>,
+        mut ahead: Gather,
+        strategy: &Arc<dyn Strategy>,
+        drafted: usize,
+    ) -> (Result<Written>, Option<Gather>) {
+        let ends = self.clock().now() + strategy.expected_review(0, drafted + 1);
+        let hidden = || ends.saturating_sub(self.clock().now());
+        let mut review = pin!(review);
+        let reviewed = poll_fn(|context| {
+            if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
+                return Poll::Ready(reviewed);
+            }
+            let _ = ahead.poll(context, &hidden);
+            Poll::Pending
+        });
+        let reviewed = reviewed.await;
+        (reviewed, Some(ahead))
+    }
+
+    /// The most tokens that a draft behind `context` tokens may have when `wanted` more are to be written: the target adds
+    /// one of its own.
+    fn room(&self, context: usize, wanted: usize) -> usize {
+        let target = self.levels()[0].description();
+        let left = target.context.saturating_sub(context + 1);
+        wanted
+            .saturating_sub(1)
+            .min(target.rows.saturating_sub(1))
+            .min(left)
+    }
+}

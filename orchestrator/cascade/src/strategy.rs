@@ -1,0 +1,171 @@
+//! Who drafts next: the question that a draft asks before every turn, and what its answer rests on.
+
+use std::{sync::Arc, time::Duration};
+
+use csd_level::{Description, DraftToken, Lenience, Timings};
+
+/// A set of levels of one cascade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Levels(u32);
+
+impl Levels {
+    /// Adds a level.
+    pub fn insert(&mut self, level: usize) {
+        self.0 |= 1 << level;
+    }
+
+    /// Whether a level is in the set.
+    pub fn contains(self, level: usize) -> bool {
+        self.0 >> level & 1 == 1
+    }
+
+    /// Takes out the levels that are smaller than this one.
+    pub fn remove_below(&mut self, level: usize) {
+        self.0 &= (2 << level) - 1;
+    }
+}
+
+impl FromIterator<usize> for Levels {
+    fn from_iter<I: IntoIterator<Item = usize>>(levels: I) -> Self {
+        let mut set = Self::default();
+        levels.into_iter().for_each(|level| set.insert(level));
+        set
+    }
+}
+
+/// What the tokens of a draft are worth to the text: the chance that the first one counts, if its reviewer lets it pass,
+/// and the factor for each further one. A draft for the target has 1 and 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Worth {
+    /// Of the first position.
+    pub first: f64,
+    /// From one position to the next.
+    pub decay: f64,
+}
+
+impl Worth {
+    /// What the target accepts is text.
+    pub const TEXT: Self = Self {
+        first: 1.0,
+        decay: 1.0,
+    };
+}
+
+/// A draft that may be extended.
+#[derive(Clone, Copy, Debug)]
+pub struct Situation<'a> {
+    /// The levels, target first.
+    pub levels: &'a [Arc<Description>],
+    /// Those that may be asked.
+    pub usable: Levels,
+    /// Those that had nothing to add, or failed, since the draft began.
+    pub ended: Levels,
+    /// The level that will review the draft.
+    pub reviewer: usize,
+    /// Tokens before the draft.
+    pub context: usize,
+    /// The draft so far.
+    pub draft: &'a [DraftToken],
+    /// How many tokens may be added; at least 1.
+    pub room: usize,
+    /// What the draft is worth once its reviewer has let it pass.
+    pub worth: Worth,
+    /// For how long drafting still hides behind a review that is under way.
+    pub hidden: Duration,
+}
+
+/// How a level takes its turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Manner {
+    /// It writes by itself, in one Draft call, with so many tokens of its own Max-Gram before each of its forwards.
+    Write {
+        /// 0: token by token.
+        assist: usize,
+    },
+    /// It reviews a draft that the levels under it write.
+    Review {
+        /// What that draft is worth.
+        worth: Worth,
+    },
+}
+
+/// The next turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// Whose.
+    pub level: usize,
+    /// A start threshold: a level that writes goes on while it has fewer tokens than this. At least 1.
+    pub wanted: usize,
+    /// The most tokens it may return. At least `wanted`, at most the room of the situation.
+    pub room: usize,
+    /// How.
+    pub manner: Manner,
+}
+
+/// A level's answer to a Draft call.
+#[derive(Clone, Copy, Debug)]
+pub struct Drafted<'a> {
+    /// Who wrote.
+    pub level: usize,
+    /// With how much of its Max-Gram.
+    pub assist: usize,
+    /// The tokens.
+    pub tokens: &'a [DraftToken],
+    /// Forwards it took.
+    pub forwards: u64,
+    /// Between question and answer, as the cascade saw it.
+    pub took: Duration,
+    /// As the level saw it.
+    pub timings: Timings,
+}
+
+/// A level's answer to a Verify call.
+#[derive(Clone, Copy, Debug)]
+pub struct Reviewed<'a> {
+    /// Who reviewed.
+    pub level: usize,
+    /// The draft, as it was before the review.
+    pub draft: &'a [DraftToken],
+    /// How much of it passed.
+    pub accepted: usize,
+    /// Between question and answer, as the cascade saw it.
+    pub took: Duration,
+    /// As the level saw it.
+    pub timings: Timings,
+}
+
+/// Chooses the turns of one text, and is told what came of them.
+///
+/// A strategy decides about speed alone: no answer of it can change the text. [`crate::Plan`] is the paper's, with fixed
+/// budgets; [`crate::planner`] learns from what it is told.
+pub trait Strategy: Send + Sync {
+    /// The next turn of a draft; nothing when the draft should be reviewed as it is.
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn>;
+
+    /// How loose the reviews of a drafter are. The target has no such choice.
+    fn lenience(&self, _level: usize) -> Lenience {
+        Lenience::NONE
+    }
+
+    /// Whether the levels go on drafting while the target reviews, on the assumption that everything passes.
+    fn pipelined(&self) -> bool {
+        false
+    }
+
+    /// How long a review of so many rows is expected to take.
+    fn expected_review(&self, _level: usize, _rows: usize) -> Duration {
+        Duration::ZERO
+    }
+
+    /// A level has drafted.
+    fn drafted(&self, _report: &Drafted<'_>) {}
+
+    /// A level has reviewed.
+    fn reviewed(&self, _report: &Reviewed<'_>) {}
+
+    /// A call of a level has failed after so long.
+    fn failed(&self, _level: usize, _took: Duration) {}
+
+    /// A round has ended: so many tokens in so much time.
+    fn wrote(&self, _tokens: usize, _took: Duration) {}
+}

@@ -1,0 +1,220 @@
+//! The vertical cascade: one turn of a drafter, which writes by itself or reviews what the levels under it write.
+
+use std::sync::Arc;
+
+use csd_level::{
+    Draft, DraftRequest, DraftToken, Error, Proposal, Result, Statistics, Token, Verdict,
+    VerifyRequest,
+};
+
+use crate::{
+    Cascade, Request, Strategy,
+    gather::Gather,
+    strategy::{Drafted, Manner, Reviewed, Turn, Worth},
+};
+
+/// Written on their way up, and what was counted for them.
+#[derive(Default)]
+pub(crate) struct Written {
+    pub(crate) tokens: Vec<DraftToken>,
+    pub(crate) statistics: Statistics,
+}
+
+impl Written {
+    /// The token ids alone.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = Token> + '_ {
+        self.tokens.iter().map(|token| token.id)
+    }
+}
+
+/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`.
+///
+/// # Errors
+/// Those of the level, when it leaves nothing worth the next reviewer's look.
+pub(crate) async fn take(
+    cascade: Arc<Cascade>,
+    strategy: Arc<dyn Strategy>,
+    request: Request,
+    turn: Turn,
+) -> Result<Written> {
+    let description = cascade.levels()[turn.level].description();
+    let left = description.context.saturating_sub(request.context.len());
+    let room = turn.room.min(left);
+    if room == 0 {
+        return Ok(Written::default());
+    }
+    match turn.manner {
+        Manner::Write { assist } => write(&cascade, &*strategy, &request, turn, room, assist).await,
+        Manner::Review { worth } => {
+            let room = (room - 1).min(description.rows.saturating_sub(1));
+            let mut gather = below(&cascade, &strategy, &request, turn.level, room, worth);
+            gather.complete().await;
+            let drafted = gather.draft;
+            match review(&cascade, &*strategy, &request, turn.level, &drafted.tokens).await {
+                Ok(mut reviewed) => {
+                    let counted = &drafted.statistics;
+                    reviewed.statistics.merge(counted, |level| level);
+                    Ok(reviewed)
+                }
+                // Unreviewed, the draft is still worth the next reviewer's look.
+                Err(error) if !drafted.tokens.is_empty() => {
+                    cascade.note(turn.level, &error);
+                    Ok(drafted)
+                }
+                Err(error) => Err(error),
+            }
+        }
+    }
+}
+
+/// A draft for `reviewer` by the levels under it.
+fn below(
+    cascade: &Arc<Cascade>,
+    strategy: &Arc<dyn Strategy>,
+    request: &Request,
+    reviewer: usize,
+    room: usize,
+    worth: Worth,
+) -> Gather {
+    Gather::new(
+        cascade.clone(),
+        strategy.clone(),
+        request.clone(),
+        reviewer,
+        room,
+        worth,
+    )
+}
+
+/// A Draft call.
+async fn write(
+    cascade: &Cascade,
+    strategy: &dyn Strategy,
+    request: &Request,
+    turn: Turn,
+    room: usize,
+    assist: usize,
+) -> Result<Written> {
+    let level = turn.level;
+    let ask = DraftRequest {
+        call: cascade.call(level, request, cascade.limits().draft_timeout),
+        wanted: turn.wanted.min(room),
+        room,
+        assist,
+        lenience: strategy.lenience(level),
+    };
+    let began = cascade.clock().now();
+    let answer = cascade.levels()[level].draft(ask).await;
+    let took = cascade.clock().now().saturating_sub(began);
+    match answer.and_then(|draft| within(draft, room)) {
+        Ok(draft) => {
+            strategy.drafted(&Drafted {
+                level,
+                assist,
+                tokens: &draft.tokens,
+                forwards: draft.inner.calls_of(0),
+                took,
+                timings: draft.timings,
+            });
+            Ok(adopt(level, cascade.drafters(), draft))
+        }
+        Err(error) => {
+            strategy.failed(level, took);
+            Err(error)
+        }
+    }
+}
+
+/// A Verify call: the accepted prefix, marked as reviewed, and the reviewer's own token.
+pub(crate) async fn review(
+    cascade: &Cascade,
+    strategy: &dyn Strategy,
+    request: &Request,
+    level: usize,
+    tokens: &[DraftToken],
+) -> Result<Written> {
+    let (timeout, lenience) = match level {
+        0 => (cascade.limits().verify_timeout, csd_level::Lenience::NONE),
+        _ => (cascade.limits().draft_timeout, strategy.lenience(level)),
+    };
+    let ask = VerifyRequest {
+        call: cascade.call(level, request, timeout),
+        draft: Draft {
+            tokens: tokens.to_vec(),
+            ..Draft::default()
+        },
+        lenience,
+    };
+    let began = cascade.clock().now();
+    let answer = cascade.levels()[level].verify(ask).await;
+    let took = cascade.clock().now().saturating_sub(began);
+    let answer = answer.and_then(|verdict| match verdict.accepted > tokens.len() {
+        true => Err(Error::Internal(format!(
+            "accepted {} of {} tokens",
+            verdict.accepted,
+            tokens.len()
+        ))),
+        false => Ok(verdict),
+    });
+    match answer {
+        Ok(verdict) => {
+            strategy.reviewed(&Reviewed {
+                level,
+                draft: tokens,
+                accepted: verdict.accepted,
+                took,
+                timings: verdict.timings,
+            });
+            Ok(conclude(level, tokens, verdict))
+        }
+        Err(error) => {
+            strategy.failed(level, took);
+            Err(error)
+        }
+    }
+}
+
+fn within(draft: Draft, room: usize) -> Result<Draft> {
+    if draft.len() <= room {
+        return Ok(draft);
+    }
+    Err(Error::Internal(format!(
+        "asked for at most {room} tokens, answered {}",
+        draft.len()
+    )))
+}
+
+/// Renumbers a level's own draft into the cascade's numbering: its 0 is `level`, its 1 the last level.
+fn adopt(level: usize, last: usize, draft: Draft) -> Written {
+    let number = |inner: u8| if inner == 0 { level as u8 } else { last as u8 };
+    let mut adopted = Written {
+        tokens: draft.tokens,
+        statistics: Statistics::default(),
+    };
+    adopted.statistics.merge(&draft.inner, number);
+    for token in &mut adopted.tokens {
+        token.author = number(token.author);
+        let accepted_by = |bit: u8| token.reviewers >> bit & 1;
+        token.reviewers = accepted_by(0) << number(0) | accepted_by(1) << number(1);
+    }
+    adopted
+}
+
+fn conclude(level: usize, draft: &[DraftToken], verdict: Verdict) -> Written {
+    let mut statistics = Statistics::default();
+    statistics.record_calls(level as u8, 1);
+    statistics.record_review(level as u8, draft, verdict.accepted);
+    let mut tokens = draft[..verdict.accepted].to_vec();
+    for token in &mut tokens {
+        token.reviewers |= 1 << level;
+        token.proposal = Proposal::OneHot;
+    }
+    tokens.extend(verdict.next.map(|mut next| {
+        next.author = level as u8;
+        if !draft.is_empty() {
+            next.proposal = Proposal::OneHot;
+        }
+        next
+    }));
+    Written { tokens, statistics }
+}
