@@ -46,6 +46,7 @@ pub async fn draft(
             call: call.clone(),
             draft: proposed,
             lenience,
+            logprobs: None,
         };
         let mut proposed = review.draft.tokens.clone();
         let verdict = level.verify(review).await?;

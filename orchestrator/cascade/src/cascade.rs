@@ -1,9 +1,10 @@
 //! The levels of a cascade: who they are, whether they fit each other, and which of them may be used.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use csd_level::{
-    Call, Clock, Description, Draft, Error, Kind, Lenience, Level, Result, VerifyRequest,
+    Call, Clock, Context, Description, Draft, Error, Kind, Lenience, Level, Logprobs,
+    LogprobsRequest, Result, Timings, VerifyRequest,
 };
 
 use crate::{Gate, Request, strategy::Levels};
@@ -136,6 +137,7 @@ impl Cascade {
             call,
             draft: Draft::default(),
             lenience: Lenience::NONE,
+            logprobs: None,
         };
         let result = if neural {
             self.levels[level].verify(read).await.map(drop)
@@ -144,6 +146,35 @@ impl Cascade {
         };
         request.session.set_ready(level);
         result.inspect_err(|error| self.note(level, error))
+    }
+
+    /// What the target thinks of the tokens at `positions` of the context (the first at least 1), each given those before
+    /// it: their log-probabilities, and the most likely tokens where the request asks for some.
+    ///
+    /// # Errors
+    /// The target's.
+    pub async fn score(
+        &self,
+        request: &Request,
+        positions: Range<usize>,
+    ) -> Result<(Vec<Logprobs>, Timings)> {
+        let mut call = self.call(0, request, self.limits.verify_timeout);
+        let tokens = request.context.tokens().iter().take(positions.end);
+        call.context = Context::new(tokens.copied().collect());
+        let read = VerifyRequest {
+            call,
+            draft: Draft::default(),
+            lenience: Lenience::NONE,
+            logprobs: Some(LogprobsRequest {
+                alternatives: request.logprobs.unwrap_or(0),
+                from: positions.start,
+            }),
+        };
+        let verdict = self.levels[0].verify(read).await;
+        let verdict = verdict.inspect_err(|error| self.note(0, error))?;
+        let mut logprobs = verdict.logprobs;
+        logprobs.truncate(positions.len());
+        Ok((logprobs, verdict.timings))
     }
 
     pub(crate) fn limits(&self) -> Limits {

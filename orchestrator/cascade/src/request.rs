@@ -14,6 +14,8 @@ pub struct Request {
     pub context: Context,
     /// How the next token is chosen.
     pub sampling: Arc<Sampling>,
+    /// Asks the target for the log-probability of each token that is written, and for so many alternatives.
+    pub logprobs: Option<usize>,
     /// What the levels know of this text.
     pub session: Arc<Session>,
 }

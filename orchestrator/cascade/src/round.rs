@@ -2,7 +2,7 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
-use csd_level::{DraftToken, Error, Result, Rule, Statistics};
+use csd_level::{DraftToken, Error, Logprobs, Result, Rule, Statistics, Timings};
 
 use crate::{
     Cascade, Request, Strategy,
@@ -32,8 +32,12 @@ impl Drafting {
 pub struct Round {
     /// At least one token; authors and reviewers in the cascade's numbering.
     pub tokens: Vec<DraftToken>,
+    /// What the target thinks of each of them, if the request asks.
+    pub logprobs: Vec<Logprobs>,
     /// How many tokens the target reviewed.
     pub drafted: usize,
+    /// Of the target's review.
+    pub timings: Timings,
     /// Calls and reviews that ended in this round.
     pub statistics: Statistics,
 }
@@ -93,7 +97,9 @@ impl Cascade {
         );
         Ok(Round {
             tokens: reviewed.tokens,
+            logprobs: reviewed.logprobs,
             drafted: drafted.len(),
+            timings: reviewed.timings,
             statistics,
         })
     }

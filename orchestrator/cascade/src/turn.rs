@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use csd_level::{
-    Draft, DraftRequest, DraftToken, Error, Proposal, Result, Statistics, Token, Verdict,
-    VerifyRequest,
+    Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Result,
+    Statistics, Timings, Token, Verdict, VerifyRequest,
 };
 
 use crate::{
@@ -18,6 +18,10 @@ use crate::{
 pub(crate) struct Written {
     pub(crate) tokens: Vec<DraftToken>,
     pub(crate) statistics: Statistics,
+    /// What the target thinks of each token that its review let stand, if the request asks.
+    pub(crate) logprobs: Vec<Logprobs>,
+    /// Of the review, if there was one.
+    pub(crate) timings: Timings,
 }
 
 impl Written {
@@ -137,6 +141,7 @@ pub(crate) async fn review(
         0 => (cascade.limits().verify_timeout, csd_level::Lenience::NONE),
         _ => (cascade.limits().draft_timeout, strategy.lenience(level)),
     };
+    let wanted = request.logprobs.filter(|_| level == 0);
     let ask = VerifyRequest {
         call: cascade.call(level, request, timeout),
         draft: Draft {
@@ -144,6 +149,10 @@ pub(crate) async fn review(
             ..Draft::default()
         },
         lenience,
+        logprobs: wanted.map(|alternatives| LogprobsRequest {
+            alternatives,
+            from: request.context.len(),
+        }),
     };
     let began = cascade.clock().now();
     let answer = cascade.levels()[level].verify(ask).await;
@@ -189,7 +198,7 @@ fn adopt(level: usize, last: usize, draft: Draft) -> Written {
     let number = |inner: u8| if inner == 0 { level as u8 } else { last as u8 };
     let mut adopted = Written {
         tokens: draft.tokens,
-        statistics: Statistics::default(),
+        ..Written::default()
     };
     adopted.statistics.merge(&draft.inner, number);
     for token in &mut adopted.tokens {
@@ -216,5 +225,10 @@ fn conclude(level: usize, draft: &[DraftToken], verdict: Verdict) -> Written {
         }
         next
     }));
-    Written { tokens, statistics }
+    Written {
+        tokens,
+        statistics,
+        logprobs: verdict.logprobs,
+        timings: verdict.timings,
+    }
 }

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use csd_cascade::{Cascade, Drafting, Gate, Limits, Plan, Request, Session};
 use csd_level::{
     BoxFuture, Clock as _, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
-    Level, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
+    Level, Logprobs, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
     scripted::ScriptedLevel,
 };
 use proptest::prelude::*;
@@ -99,6 +99,7 @@ async fn write(
     let mut request = Request {
         context: Context::new(vec![5, 6, 7]),
         sampling: Arc::new(sampling.clone()),
+        logprobs: Some(3),
         session,
     };
     let mut drafting = Drafting::new(Arc::new(plan.clone()));
@@ -114,9 +115,12 @@ async fn write(
         let done = cascade.round(&request, &mut drafting, left).await;
         let done = done.expect("the target lives");
         assert!(!done.tokens.is_empty() && done.tokens.len() <= left);
-        request
-            .context
-            .extend(done.tokens.iter().map(|token| token.id));
+        assert_eq!(done.logprobs.len(), done.tokens.len());
+        for (token, logprobs) in done.tokens.iter().zip(&done.logprobs) {
+            let raw = target().logits(request.context.tokens());
+            assert_eq!(*logprobs, Logprobs::of(&raw, token.id, 3));
+            request.context.extend([token.id]);
+        }
         statistics.merge(&done.statistics, |level| level);
         tokens.extend(done.tokens);
         if heal > 0 && round % heal == 0 {
@@ -194,6 +198,29 @@ proptest! {
 }
 
 #[test]
+fn a_prompt_is_scored_in_any_pieces() {
+    let cascade = cascade(vec![Arc::new(target())]);
+    let request = Request {
+        context: Context::new(vec![5, 6, 7, 5, 9, 2, 30]),
+        sampling: Arc::default(),
+        logprobs: Some(2),
+        session: Arc::new(Session::ready(1, 1)),
+    };
+    let score = |positions| {
+        let score = pollster::block_on(cascade.score(&request, positions));
+        score.expect("the target lives").0
+    };
+    let whole = score(1..7);
+    assert_eq!(whole.len(), 6);
+    for cut in 2..7 {
+        assert_eq!([score(1..cut), score(cut..7)].concat(), whole);
+    }
+    let tokens = request.context.tokens();
+    let last = Logprobs::of(&target().logits(&tokens[..6]), 30, 2);
+    assert_eq!(whole.last(), Some(&last));
+}
+
+#[test]
 fn a_perfect_drafter_saves_calls_of_the_target() {
     let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(target())];
     let cascade = cascade(levels);
@@ -262,6 +289,7 @@ fn the_targets_error_is_the_rounds_error() {
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
+        logprobs: None,
         session,
     };
     let error =
@@ -293,6 +321,7 @@ fn a_drafter_that_has_not_read_the_prompt_is_not_waited_for() {
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
+        logprobs: None,
         session,
     };
     pollster::block_on(cascade.round(&request, &mut drafting, 9)).expect("a round");

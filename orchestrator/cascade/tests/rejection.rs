@@ -61,6 +61,7 @@ fn chi_square(cascade: &Arc<Cascade>, plan: &Plan) -> (f64, usize) {
         let mut request = Request {
             context: Context::new(prompt.clone()),
             sampling: Arc::new(sampling(seed)),
+            logprobs: None,
             session,
         };
         let mut drafting = Drafting::new(Arc::new(plan.clone()));
@@ -175,6 +176,7 @@ fn loose_reviews_are_refused_by_name() {
     let request = Request {
         context: Context::new(vec![1]),
         sampling: Arc::new(sampling(1)),
+        logprobs: None,
         session,
     };
     let error = pollster::block_on(Arc::new(cascade).round(&request, &mut drafting, 4))

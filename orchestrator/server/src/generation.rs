@@ -140,6 +140,7 @@ impl Generation {
             request: Request {
                 context: Context::new(task.prompt),
                 sampling: Arc::new(task.sampling),
+                logprobs: None,
                 session: Arc::new(session),
             },
             drafting: Drafting::new(task.plan.strategy()),

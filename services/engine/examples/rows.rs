@@ -49,6 +49,7 @@ fn request(len: usize, draft: usize) -> VerifyRequest {
             ..Draft::default()
         },
         lenience: Lenience::NONE,
+        logprobs: None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use crate::{Context, Draft, Lenience, Result, Sampling, Token, Verdict};
+use crate::{Context, Draft, Lenience, LogprobsRequest, Result, Sampling, Token, Verdict};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -48,6 +48,8 @@ pub struct VerifyRequest {
     pub draft: Draft,
     /// Looseness of the review; none at the target.
     pub lenience: Lenience,
+    /// Whose log-probabilities are wanted, too.
+    pub logprobs: Option<LogprobsRequest>,
 }
 
 /// What sort of level it is.
@@ -140,6 +142,7 @@ async fn write_alone<L: Level + ?Sized>(level: &L, request: DraftRequest) -> Res
             call: call.clone(),
             draft: Draft::default(),
             lenience: Lenience::NONE,
+            logprobs: None,
         };
         let verdict = level.verify(review).await?;
         written.timings.add(verdict.timings);

@@ -11,6 +11,7 @@
 //! - [`level`], [`error`]: the trait itself, and its failures by what the caller can do about them
 //! - [`elementary`], [`noise`]: our own logarithm and exponential, and a counter-based source of randomness
 //! - [`logits`]: penalties, bias, temperature and truncation, in one place and one order
+//! - [`logprobs`]: what a model thinks of each token of a text, for those who ask
 //! - [`review`]: the review rules: coupled sampling, rejection sampling, lenience between drafters
 //! - [`scripted`]: a level without a model, for tests and measurements
 //!
@@ -23,6 +24,7 @@ pub mod elementary;
 pub mod error;
 pub mod level;
 pub mod logits;
+pub mod logprobs;
 pub mod noise;
 pub mod review;
 pub mod sampling;
@@ -35,6 +37,7 @@ pub use context::{Context, Token};
 pub use draft::{Draft, DraftToken, Proposal};
 pub use error::{Error, Result};
 pub use level::{BoxFuture, Call, Description, DraftRequest, Kind, Level, VerifyRequest};
+pub use logprobs::{Logprobs, LogprobsRequest};
 pub use sampling::{Lenience, Rule, Sampling};
 pub use statistics::{Pair, Statistics};
 pub use verdict::{Timings, Verdict};

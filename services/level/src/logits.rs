@@ -1,7 +1,7 @@
 //! From a model's raw logits to the scores that a token is chosen by, identically at every level.
 //!
-//! The order is fixed: repetition, frequency and presence penalties, then bias ("penalised"), then temperature, top-k,
-//! top-p and min-p ("shaped"). Ties, also at the edge of top-k and top-p, go to the lowest token id.
+//! The order is fixed: repetition, frequency and presence penalties, then bias, then end tokens that come too early
+//! ("penalised"), then temperature, top-k, top-p and min-p ("shaped"). Ties, also at the edge of top-k and top-p, go to the lowest token id.
 
 use std::collections::HashMap;
 
@@ -17,6 +17,8 @@ pub struct Processor<'a> {
     sampling: &'a Sampling,
     /// Tokens of prompt and text, with how often each was generated. Empty without penalties.
     seen: HashMap<Token, u32>,
+    /// How many tokens have been generated.
+    generated: usize,
 }
 
 /// A row after penalties and bias, with its normaliser at temperature 1.
@@ -48,17 +50,22 @@ impl<'a> Processor<'a> {
                 *seen.entry(token).or_insert(0) += 1;
             }
         }
-        Self { sampling, seen }
+        Self {
+            sampling,
+            seen,
+            generated: context.generated().len(),
+        }
     }
 
     /// Counts one more generated token.
     pub fn push(&mut self, token: Token) {
+        self.generated += 1;
         if self.sampling.has_penalties() {
             *self.seen.entry(token).or_insert(0) += 1;
         }
     }
 
-    /// Applies penalties and bias in place. `logits` holds the real vocabulary only, padding cut off.
+    /// Applies penalties and bias in place, and bars end tokens that come too early. `logits` holds the real vocabulary only, padding cut off.
     pub fn penalise<'b>(&self, logits: &'b mut [f32]) -> Penalised<'b> {
         let sampling = self.sampling;
         for (&token, &count) in &self.seen {
@@ -79,6 +86,13 @@ impl<'a> Processor<'a> {
         for &(token, bias) in &sampling.logit_bias {
             if let Some(logit) = logits.get_mut(token as usize) {
                 *logit += bias;
+            }
+        }
+        if self.generated < sampling.min_tokens as usize {
+            for &token in &sampling.end_tokens {
+                if let Some(logit) = logits.get_mut(token as usize) {
+                    *logit = f32::NEG_INFINITY;
+                }
             }
         }
         let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -131,7 +145,7 @@ impl Penalised<'_> {
 }
 
 /// The `count` best tokens, best first; ties to the lowest id.
-fn best(scores: &[f32], count: usize) -> Vec<u32> {
+pub(crate) fn best(scores: &[f32], count: usize) -> Vec<u32> {
     let mut order: Vec<u32> = (0..scores.len() as u32)
         .filter(|&i| scores[i as usize] > f32::NEG_INFINITY)
         .collect();
@@ -339,6 +353,25 @@ mod tests {
         let mut row = [4.0, 4.0, -4.0, 4.0];
         processor.penalise(&mut row);
         assert_eq!(row, [2.0, 2.0 - 1.0 - 0.25, -8.0 - 0.5 - 0.25, 4.0]);
+    }
+
+    #[test]
+    fn end_tokens_are_barred_until_enough_is_generated() {
+        let sampling = Sampling {
+            end_tokens: vec![1],
+            min_tokens: 2,
+            logit_bias: vec![(1, 50.0)],
+            ..Sampling::default()
+        };
+        let context = Context::from_parts(vec![0, 0], 1).expect("two tokens");
+        let mut processor = Processor::new(&sampling, &context);
+        let chosen = |processor: &Processor<'_>| {
+            let mut row = [1.0, 2.0, 3.0];
+            choose(processor.penalise(&mut row).logits, None).token
+        };
+        assert_eq!(chosen(&processor), 2);
+        processor.push(2);
+        assert_eq!(chosen(&processor), 1);
     }
 
     #[test]

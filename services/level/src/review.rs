@@ -5,7 +5,7 @@
 //! position alone, so a review of many tokens decides as that many reviews of one.
 
 use crate::{
-    DraftToken, Proposal, Rule, Token, VerifyRequest,
+    DraftToken, Logprobs, Proposal, Rule, Token, VerifyRequest,
     elementary::ln,
     logits::{Penalised, Processor, choose, keep_top_k, normalise},
     noise::{Noise, Purpose},
@@ -23,6 +23,8 @@ pub struct Outcome {
     pub next: Option<DraftToken>,
     /// The reviewer's probability of each accepted token.
     pub probabilities: Vec<f32>,
+    /// Of the accepted tokens and `next`, if asked for.
+    pub logprobs: Vec<Logprobs>,
 }
 
 /// What one row says.
@@ -50,10 +52,16 @@ pub fn review<'l>(
         accepted: 0,
         next: None,
         probabilities: Vec::new(),
+        logprobs: Vec::new(),
     };
     let mut shaped = Vec::new();
+    let mut raw = Vec::new();
     for (index, row) in rows.into_iter().take(request.draft.len() + 1).enumerate() {
         let real = vocabulary.min(row.len());
+        if request.logprobs.is_some() {
+            raw.clear();
+            raw.extend_from_slice(&row[..real]);
+        }
         let penalised = processor.penalise(&mut row[..real]);
         processor.shape(&penalised, &mut shaped);
         let drafted = request.draft.tokens.get(index);
@@ -61,6 +69,14 @@ pub fn review<'l>(
             Rule::Coupled => coupled(request, index, drafted, &penalised, &shaped),
             Rule::Rejection => rejection(request, index, drafted, &mut shaped),
         };
+        let written = match (&decision, drafted) {
+            (Decision::Own { token, .. }, _) => Some(*token),
+            (Decision::Accept, drafted) => drafted.map(|drafted| drafted.id),
+        };
+        if let (Some(asked), Some(token)) = (request.logprobs, written) {
+            let logprobs = Logprobs::of(&raw, token, asked.alternatives);
+            outcome.logprobs.push(logprobs);
+        }
         match (decision, drafted) {
             (Decision::Accept, Some(drafted)) => {
                 outcome.accepted += 1;

@@ -76,6 +76,8 @@ pub struct Sampling {
     pub rule: Rule,
     /// Tokens that end a text, ascending. Empty when the caller ignores them.
     pub end_tokens: Vec<Token>,
+    /// Tokens to generate before any of `end_tokens` may be chosen.
+    pub min_tokens: u32,
 }
 
 impl Default for Sampling {
@@ -93,6 +95,7 @@ impl Default for Sampling {
             seed: 0,
             rule: Rule::Coupled,
             end_tokens: Vec::new(),
+            min_tokens: 0,
         }
     }
 }

@@ -9,7 +9,8 @@ use std::sync::{
 };
 
 use crate::{
-    BoxFuture, Description, Error, Kind, Level, Result, Timings, Token, Verdict, VerifyRequest,
+    BoxFuture, Description, Error, Kind, Level, Logprobs, Result, Timings, Token, Verdict,
+    VerifyRequest,
     noise::{Noise, Purpose},
     review::review,
 };
@@ -107,14 +108,22 @@ impl ScriptedLevel {
                 limit: self.description.context,
             });
         }
+        let mut logprobs = Vec::new();
+        if let Some(asked) = request.logprobs {
+            asked.check(tokens.len())?;
+            for (position, &token) in tokens.iter().enumerate().skip(asked.from) {
+                let logits = self.logits(&tokens[..position]);
+                logprobs.push(Logprobs::of(&logits, token, asked.alternatives));
+            }
+        }
         let mut rows = vec![self.logits(&tokens)];
         for id in request.draft.ids() {
             tokens.push(id);
             rows.push(self.logits(&tokens));
         }
         let timings = Timings {
-            rows: rows.len(),
-            batch: rows.len(),
+            rows: logprobs.len() + rows.len(),
+            batch: logprobs.len() + rows.len(),
             ..Timings::default()
         };
         let outcome = review(
@@ -122,10 +131,12 @@ impl ScriptedLevel {
             self.description.vocabulary,
             rows.iter_mut().map(Vec::as_mut_slice),
         );
+        logprobs.extend(outcome.logprobs);
         Ok(Verdict {
             accepted: outcome.accepted,
             next: outcome.next,
             probabilities: outcome.probabilities,
+            logprobs,
             timings,
         })
     }

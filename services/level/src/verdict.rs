@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::DraftToken;
+use crate::{DraftToken, Logprobs};
 
 /// Where the time of a call went, as the answering level saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,6 +40,9 @@ pub struct Verdict {
     pub next: Option<DraftToken>,
     /// The reviewing level's own probability (temperature 1, after penalties and bias) of each accepted token.
     pub probabilities: Vec<f32>,
+    /// One entry for each token from [`crate::LogprobsRequest::from`] on: the rest of the context, the accepted draft,
+    /// `next`. Empty unless asked for.
+    pub logprobs: Vec<Logprobs>,
     /// Where the time went.
     pub timings: Timings,
 }

@@ -4,8 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use csd_level::{
-    Call, Context, Draft, DraftRequest, DraftToken, Lenience, Level, Proposal, Rule, Sampling,
-    Token, VerifyRequest, scripted::ScriptedLevel,
+    Call, Context, Draft, DraftRequest, DraftToken, Lenience, Level, Logprobs, LogprobsRequest,
+    Proposal, Rule, Sampling, Token, VerifyRequest, scripted::ScriptedLevel,
 };
 use proptest::prelude::*;
 
@@ -40,6 +40,7 @@ fn request(
             ..Draft::default()
         },
         lenience,
+        logprobs: None,
     }
 }
 
@@ -63,12 +64,13 @@ proptest! {
         top_k in prop_oneof![Just(None), (1u32..30).prop_map(Some)],
         top_p in prop_oneof![Just(1.0f32), 0.1f32..1.0],
         min_p in prop_oneof![Just(0.0f32), 0.0f32..0.5],
-        repetition_penalty in prop_oneof![Just(1.0f32), 0.8f32..1.5],
-        frequency_penalty in prop_oneof![Just(0.0f32), -1.0f32..1.0],
+        penalties in (prop_oneof![Just(1.0f32), 0.8f32..1.5], prop_oneof![Just(0.0f32), -1.0f32..1.0]),
+        min_tokens in 0u32..6,
         seed in any::<u64>(),
     ) {
         let sampling = Sampling {
-            temperature, top_k, top_p, min_p, repetition_penalty, frequency_penalty, seed,
+            temperature, top_k, top_p, min_p, seed, min_tokens,
+            repetition_penalty: penalties.0, frequency_penalty: penalties.1,
             end_tokens: vec![0], logit_bias: vec![(3, 1.5)], ..Sampling::default()
         };
         // The first tokens of the draft are what the level itself would write, so that some are accepted.
@@ -77,7 +79,8 @@ proptest! {
             *token = next(&tokens, &sampling);
             tokens.push(*token);
         }
-        let review = request(context.clone(), &draft, &sampling, Lenience::NONE);
+        let mut review = request(context.clone(), &draft, &sampling, Lenience::NONE);
+        review.logprobs = Some(LogprobsRequest { alternatives: 4, from: 1 });
         let verdict = pollster::block_on(level().verify(review)).expect("a verdict");
 
         let mut one_by_one = context;
@@ -98,6 +101,11 @@ proptest! {
         prop_assert_eq!(verdict.accepted, accepted);
         prop_assert_eq!(verdict.next.map(|token| token.id), own);
         prop_assert_eq!(verdict.probabilities.len(), accepted);
+        // Whatever chose the tokens, what is said of them are the raw logits, from the first position that has any.
+        let text = &one_by_one;
+        let expected = (1..text.len())
+            .map(|position| Logprobs::of(&level().logits(&text[..position]), text[position], 4));
+        prop_assert_eq!(verdict.logprobs, expected.collect::<Vec<_>>());
     }
 }
 

@@ -177,6 +177,7 @@ fn what_it_cannot_do_it_refuses_by_type() {
         call: call(&[1]),
         draft: Draft::default(),
         lenience: Lenience::NONE,
+        logprobs: None,
     };
     assert!(matches!(
         ready(level.verify(review)),

@@ -54,6 +54,7 @@ async fn main() -> Result<(), Failure> {
             ..Draft::default()
         },
         lenience: Lenience::NONE,
+        logprobs: None,
     };
 
     let report = |name: &str, direct: Times, remote: Times| {

@@ -5,6 +5,7 @@
 
 mod answer;
 mod description;
+mod logprobs;
 mod request;
 mod token;
 

@@ -6,8 +6,7 @@ use std::{
 };
 
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Error, Level, Result, Token, Verdict,
-    VerifyRequest,
+    BoxFuture, Description, Draft, DraftRequest, Error, Level, Result, Verdict, VerifyRequest,
 };
 use csd_proto::v1::{self, level_client::LevelClient};
 use csd_telemetry::names;
@@ -154,18 +153,16 @@ impl RemoteLevel {
     async fn ask_verify(&self, request: VerifyRequest) -> Result<Verdict> {
         let span = Span::current();
         let timeout = request.call.timeout;
-        let sampling = request.call.sampling.clone();
-        let drafted: Vec<Token> = request.draft.ids().collect();
         span.record(
             names::CONTEXT_TOKENS,
             names::count(request.call.context.len()),
         );
-        let message = prepare(convert::verify_request_to_wire(request), timeout);
+        let message = prepare(convert::verify_request_to_wire(&request), timeout);
         let mut client = self.client.clone();
         let response = answer(&self.address, timeout, client.verify(message)).await?;
-        let verdict = convert::verdict(response, &drafted, &sampling, self.description.vocabulary)
+        let verdict = convert::verdict(response, &request, self.description.vocabulary)
             .map_err(|error| nonsense(&self.address, error))?;
-        trace::reviewed(&span, drafted.len(), &verdict);
+        trace::reviewed(&span, request.draft.len(), &verdict);
         Ok(verdict)
     }
 

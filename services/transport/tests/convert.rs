@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use csd_level::{
-    Call, Context, Draft, DraftRequest, DraftToken, Error, Lenience, Pair, Proposal, Rule,
-    Sampling, Statistics, Timings, Verdict, VerifyRequest,
+    Call, Context, Draft, DraftRequest, DraftToken, Error, Lenience, Logprobs, LogprobsRequest,
+    Pair, Proposal, Rule, Sampling, Statistics, Timings, Verdict, VerifyRequest,
 };
 use csd_proto::v1;
 use csd_transport::convert;
@@ -62,23 +62,27 @@ fn sampling() -> impl Strategy<Value = Sampling> {
     let numbers = (0f32..=100.0, option::of(1u32..), 0.01f32..=1.0, 0f32..=1.0);
     let penalties = (0.01f32..=100.0, -2f32..=2.0, -2f32..=2.0);
     let lists = (ascending(5), ascending(5), -100f32..=100.0);
-    (numbers, penalties, lists, any::<u64>(), any::<bool>()).prop_map(
-        |(numbers, penalties, (biased, end_tokens, bias), seed, rejection)| Sampling {
-            temperature: numbers.0,
-            top_k: numbers.1,
-            top_p: numbers.2,
-            min_p: numbers.3,
-            repetition_penalty: penalties.0,
-            presence_penalty: penalties.1,
-            frequency_penalty: penalties.2,
-            logit_bias: biased.into_iter().map(|token| (token, bias)).collect(),
-            seed,
-            rule: if rejection {
-                Rule::Rejection
-            } else {
-                Rule::Coupled
-            },
-            end_tokens,
+    let counts = (any::<u64>(), any::<u32>());
+    (numbers, penalties, lists, counts, any::<bool>()).prop_map(
+        |(numbers, penalties, (biased, end_tokens, bias), (seed, min_tokens), rejection)| {
+            Sampling {
+                temperature: numbers.0,
+                top_k: numbers.1,
+                top_p: numbers.2,
+                min_p: numbers.3,
+                repetition_penalty: penalties.0,
+                presence_penalty: penalties.1,
+                frequency_penalty: penalties.2,
+                logit_bias: biased.into_iter().map(|token| (token, bias)).collect(),
+                seed,
+                rule: if rejection {
+                    Rule::Rejection
+                } else {
+                    Rule::Coupled
+                },
+                end_tokens,
+                min_tokens,
+            }
         },
     )
 }
@@ -101,6 +105,21 @@ fn call() -> impl Strategy<Value = Call> {
 
 fn lenience() -> impl Strategy<Value = Lenience> {
     (1f32..1e6).prop_map(|factor| Lenience::new(factor).expect("at least 1"))
+}
+
+/// A request for log-probabilities over a context that is not empty, by the place of its first position.
+fn logprobs_request() -> impl Strategy<Value = (usize, prop::sample::Index)> {
+    (0..=20usize, any::<prop::sample::Index>())
+}
+
+fn placed(
+    (alternatives, place): (usize, prop::sample::Index),
+    context: usize,
+) -> Option<LogprobsRequest> {
+    (context > 0).then(|| LogprobsRequest {
+        alternatives,
+        from: place.index(context) + 1,
+    })
 }
 
 fn timings() -> impl Strategy<Value = Timings> {
@@ -146,10 +165,11 @@ proptest! {
     }
 
     #[test]
-    fn verify_requests(call in call(), tokens in vec(draft_token(16), 0..9), lenience in lenience()) {
+    fn verify_requests(call in call(), tokens in vec(draft_token(16), 0..9), lenience in lenience(), asked in option::of(logprobs_request())) {
         let draft = Draft { tokens, ..Draft::default() };
-        let request = VerifyRequest { call, draft, lenience };
-        let wire = sent(&convert::verify_request_to_wire(request.clone()));
+        let logprobs = asked.and_then(|asked| placed(asked, call.context.len()));
+        let request = VerifyRequest { call, draft, lenience, logprobs };
+        let wire = sent(&convert::verify_request_to_wire(&request));
         prop_assert_eq!(convert::verify_request(wire, VOCABULARY, TIMEOUT), Ok(request));
     }
 
@@ -161,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn verdicts(draft in vec(token(), 0..9), accepted in any::<prop::sample::Index>(), next in draft_token(1), end in any::<bool>(), timings in timings()) {
+    fn verdicts(call in call(), draft in vec(token(), 0..9), accepted in any::<prop::sample::Index>(), next in draft_token(1), end in any::<bool>(), asked in option::of(logprobs_request()), timings in timings()) {
         let accepted = accepted.index(draft.len() + 1);
         let last = draft[..accepted].last().copied();
         let sampling = Sampling {
@@ -170,14 +190,27 @@ proptest! {
         };
         let ends = last.is_some_and(|last| sampling.is_end(last));
         let own = DraftToken { reviewers: 0, ..next };
+        let context = call.context.len();
+        let logprobs = asked.and_then(|asked| placed(asked, context));
+        let count = logprobs.map_or(0, |asked| context - asked.from + accepted + usize::from(!ends));
+        let alternatives = logprobs.map_or(0, |asked| asked.alternatives as u32);
+        let scored = Logprobs { token: -3.5, top: (0..alternatives).map(|id| (id, -(id as f32))).collect() };
+        let tokens = draft.iter().map(|&id| DraftToken::bare(id, 1)).collect();
+        let asked = VerifyRequest {
+            call: Call { sampling: Arc::new(sampling), ..call },
+            draft: Draft { tokens, ..Draft::default() },
+            lenience: Lenience::NONE,
+            logprobs,
+        };
         let verdict = Verdict {
             accepted,
             next: (!ends).then_some(own),
             probabilities: vec![0.25; accepted],
+            logprobs: vec![scored; count],
             timings,
         };
         let wire = sent(&convert::verdict_to_wire(verdict.clone()));
-        prop_assert_eq!(convert::verdict(wire, &draft, &sampling, VOCABULARY), Ok(verdict));
+        prop_assert_eq!(convert::verdict(wire, &asked, VOCABULARY), Ok(verdict));
     }
 
     /// Bytes that happen to be a message are data or an error that names a field.
@@ -200,10 +233,48 @@ proptest! {
             prop_assert!(named(convert::draft(wire, 4, VOCABULARY)));
         }
         if let Ok(wire) = v1::VerifyResponse::decode(bytes.as_slice()) {
-            prop_assert!(named(convert::verdict(wire, &[1, 2], &Sampling::default(), VOCABULARY)));
+            prop_assert!(named(convert::verdict(wire, &asked(), VOCABULARY)));
         }
         if let Ok(wire) = v1::DescribeResponse::decode(bytes.as_slice()) {
             prop_assert!(named(convert::description(wire)));
+        }
+    }
+}
+
+/// A review of two tokens that also asks for log-probabilities.
+fn asked() -> VerifyRequest {
+    VerifyRequest {
+        call: Call {
+            context: Context::new(vec![7, 8, 9]),
+            sampling: Arc::new(Sampling::default()),
+            session: 0,
+            stream: 0,
+            timeout: TIMEOUT,
+        },
+        draft: Draft {
+            tokens: [1, 2].map(|id| DraftToken::bare(id, 0)).into(),
+            ..Draft::default()
+        },
+        lenience: Lenience::NONE,
+        logprobs: Some(LogprobsRequest {
+            alternatives: 2,
+            from: 2,
+        }),
+    }
+}
+
+#[test]
+fn log_probabilities_are_asked_for_within_bounds() {
+    for (alternatives, from, field) in [
+        (21, 1, "logprobs.alternatives"),
+        (0, 0, "logprobs.from"),
+        (0, 4, "logprobs.from"),
+    ] {
+        let mut wire = convert::verify_request_to_wire(&asked());
+        wire.logprobs = Some(v1::LogprobsRequest { alternatives, from });
+        match convert::verify_request(wire, VOCABULARY, TIMEOUT) {
+            Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{other:?}"),
         }
     }
 }

@@ -8,7 +8,8 @@ use std::{
 };
 
 use csd_level::{
-    Description, Draft, DraftRequest, DraftToken, Error, Lenience, Level, Sampling, VerifyRequest,
+    Description, Draft, DraftRequest, DraftToken, Error, Lenience, Level, LogprobsRequest,
+    Sampling, VerifyRequest,
 };
 use csd_proto::v1::{self, level_server};
 use csd_transport::{RemoteLevel, RemoteOptions, convert};
@@ -177,15 +178,25 @@ async fn verdicts_are_checked() {
             ..Draft::default()
         },
         lenience: Lenience::NONE,
+        logprobs: Some(LogprobsRequest {
+            alternatives: 2,
+            from: 3,
+        }),
+    };
+    let said = v1::Logprobs {
+        token: -1.0,
+        top_tokens: vec![5, 9],
+        top: vec![-0.5, -1.0],
     };
     let fine = v1::VerifyResponse {
         accepted: 1,
         next: Some(good(9)),
         probabilities: vec![0.5],
         timings: Some(v1::Timings::default()),
+        logprobs: vec![said; 2],
     };
     type Change = fn(&mut v1::VerifyResponse);
-    let changes: [(&str, Change); 9] = [
+    let changes: [(&str, Change); 16] = [
         ("accepted", |a| a.accepted = 3),
         ("probabilities", |a| a.probabilities = vec![]),
         ("probabilities", |a| a.probabilities = vec![f32::NAN]),
@@ -207,6 +218,19 @@ async fn verdicts_are_checked() {
             (a.accepted, a.probabilities) = (2, vec![0.5; 2])
         }),
         ("timings", |a| a.timings = None),
+        ("logprobs", |a| a.logprobs.truncate(1)),
+        ("logprobs.token", |a| a.logprobs[0].token = f32::NAN),
+        ("logprobs.token", |a| a.logprobs[1].token = 0.1),
+        ("logprobs.token", |a| {
+            a.logprobs[1].token = f32::NEG_INFINITY
+        }),
+        ("logprobs.top", |a| {
+            a.logprobs[0].top.pop();
+        }),
+        ("logprobs.top", |a| a.logprobs[0].top = vec![-1.0, -0.5]),
+        ("logprobs.top", |a| {
+            a.logprobs[0].top_tokens[1] = VOCABULARY as u32
+        }),
     ];
     for (field, change) in changes {
         let mut answer = fine.clone();

@@ -4,7 +4,9 @@ mod pipe;
 
 use std::{sync::Arc, time::Duration};
 
-use csd_level::{Draft, DraftRequest, Error, Lenience, Level, Rule, Sampling, VerifyRequest};
+use csd_level::{
+    Draft, DraftRequest, Error, Lenience, Level, LogprobsRequest, Rule, Sampling, VerifyRequest,
+};
 use csd_transport::ServiceOptions;
 use pipe::{Pipe, VOCABULARY, call, review, scripted};
 
@@ -24,6 +26,7 @@ fn samplings() -> Vec<Sampling> {
         frequency_penalty: -0.25,
         logit_bias: vec![(3, -2.5), (90, 4.0)],
         end_tokens: vec![7, 13, 20],
+        min_tokens: 3,
         ..plain.clone()
     };
     let rejection = Sampling {
@@ -65,15 +68,21 @@ async fn drafts_and_verdicts_are_the_same() {
             let near = drafter.draft(request.clone()).await.expect("drafts");
             let far = far_drafter.draft(request.clone()).await.expect("drafts");
             assert_eq!(near, far);
-            for lenience in [1.0, 3.0] {
+            let scored = LogprobsRequest {
+                alternatives: wanted + 4,
+                from: length / 2,
+            };
+            for (lenience, logprobs) in [(1.0, Some(scored)), (3.0, None)] {
                 let review = VerifyRequest {
                     call: request.call.clone(),
                     draft: near.clone(),
                     lenience: Lenience::new(lenience).expect("at least 1"),
+                    logprobs,
                 };
                 let near = target.verify(review.clone()).await.expect("reviews");
                 let far = far_target.verify(review.clone()).await.expect("reviews");
                 assert_eq!(near, far);
+                assert_eq!(near.logprobs.is_empty(), logprobs.is_none());
                 accepted += near.accepted;
                 refused += review.draft.len() - near.accepted;
             }

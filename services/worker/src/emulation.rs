@@ -95,6 +95,7 @@ mod tests {
             },
             draft: Draft::default(),
             lenience: Lenience::NONE,
+            logprobs: None,
         };
         let begun = Instant::now();
         level.verify(request).await.expect("a verdict");

@@ -88,6 +88,7 @@ async fn a_review_over_the_wire_accepts_what_the_model_writes() {
             ..Draft::default()
         },
         lenience: Lenience::NONE,
+        logprobs: None,
     };
     let verdict = level.verify(review).await.expect("reviews");
     assert_eq!(verdict.accepted, 3);
@@ -121,6 +122,7 @@ async fn max_gram_speaks_the_same_tokens_and_reviews_nothing() {
         call: call(&PROMPT),
         draft: Draft::default(),
         lenience: Lenience::NONE,
+        logprobs: None,
     };
     let answer = maxgram.verify(review).await;
     assert!(matches!(answer, Err(Error::Unsupported(_))), "{answer:?}");

@@ -32,6 +32,9 @@ pub(super) fn parse(fields: &mut Fields, orchestrator: &Orchestrator) -> Result<
         seed: fields.seed("seed")?.unwrap_or_else(random::bits),
         rule: rule(fields)?,
         end_tokens,
+        min_tokens: fields
+            .count("min_tokens", 0, u64::from(u32::MAX))?
+            .unwrap_or(0) as u32,
     };
     sampling
         .validated(orchestrator.vocabulary())

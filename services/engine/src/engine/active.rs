@@ -1,8 +1,8 @@
 //! A call that is worked on: how far it is, and what is left of it.
 
-use std::time::Duration;
+use std::{ops::Range, time::Duration};
 
-use csd_level::{Timings, Token};
+use csd_level::{Logprobs, Timings, Token};
 
 use super::command::Command;
 
@@ -16,6 +16,8 @@ pub(super) struct Active {
     /// Positions computed, those found in the cache included.
     pub(super) done: usize,
     pub(super) timings: Timings,
+    /// Of the context, as far as it has been read and they are asked for.
+    pub(super) logprobs: Vec<Logprobs>,
     /// Rows in the coming forward.
     pub(super) turn: usize,
 }
@@ -26,9 +28,28 @@ impl Active {
         self.command.request.call.context.len() + self.command.request.draft.len()
     }
 
-    /// Positions before the first whose logits are wanted.
+    /// Positions before the first that is reviewed.
     pub(super) fn prefix(&self) -> usize {
         self.command.request.call.context.len() - 1
+    }
+
+    /// The positions of the coming turn that are scored without being reviewed.
+    pub(super) fn scored(&self) -> Range<usize> {
+        let end = self.prefix().min(self.done + self.turn);
+        self.done.max(self.command.unscored()).min(end)..end
+    }
+
+    /// Scores what stands after the positions that [`Active::scored`] names, by their raw logits.
+    pub(super) fn score<'l>(&mut self, vocabulary: usize, rows: impl Iterator<Item = &'l [f32]>) {
+        let Some(asked) = self.command.request.logprobs else {
+            return;
+        };
+        let tokens = self.command.request.call.context.tokens();
+        for (position, row) in self.scored().zip(rows) {
+            let real = &row[..vocabulary.min(row.len())];
+            let logprobs = Logprobs::of(real, tokens[position + 1], asked.alternatives);
+            self.logprobs.push(logprobs);
+        }
     }
 
     pub(super) fn tokens(&self) -> impl Iterator<Item = Token> {

@@ -20,6 +20,13 @@ pub(super) struct Command {
 }
 
 impl Command {
+    /// Positions before the first whose logits are wanted: those of a position say what is thought of the next token.
+    pub(super) fn unscored(&self) -> usize {
+        let context = self.request.call.context.len();
+        let from = self.request.logprobs.map_or(context, |asked| asked.from);
+        from - 1
+    }
+
     /// Itself, if anybody still wants the answer. A caller whose deadline has passed is told so.
     pub(super) fn wanted(self, now: Instant) -> Option<Self> {
         if self.answer.is_canceled() {

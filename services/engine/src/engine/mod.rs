@@ -71,6 +71,9 @@ impl Engine {
         if len > limit {
             return Err(Error::ContextLength { len, limit });
         }
+        if let Some(logprobs) = &request.logprobs {
+            logprobs.check(context.len())?;
+        }
         if draft.len() > LONGEST_DRAFT {
             let reason = format!(
                 "expected at most {LONGEST_DRAFT} tokens, found {}",

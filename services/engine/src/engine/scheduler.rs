@@ -134,7 +134,8 @@ impl<M: Model> Scheduler<M> {
             }
             let call = &command.request.call;
             let len = call.context.len() + command.request.draft.len();
-            let tokens = call.context.tokens();
+            // What was computed before is found again up to where logits are wanted.
+            let tokens = &call.context.tokens()[..=command.unscored()];
             let model = &self.model;
             let claimed = self
                 .slots
@@ -152,6 +153,7 @@ impl<M: Model> Scheduler<M> {
                 command,
                 slot: claim.slot,
                 done: claim.reused,
+                logprobs: Vec::new(),
                 turn: 0,
             });
             None
@@ -219,6 +221,10 @@ impl<M: Model> Scheduler<M> {
                 for &index in &turns {
                     let active = &mut self.active[index];
                     let from = active.done;
+                    let scored = active.scored().len() * width;
+                    let (before, rest) = logits.split_at_mut(scored);
+                    logits = rest;
+                    active.score(self.vocabulary, before.chunks_exact(width));
                     active.advance(took, rows);
                     self.slots
                         .extend(active.slot, active.tokens().skip(from).take(active.turn));
@@ -250,7 +256,7 @@ impl<M: Model> Scheduler<M> {
             let active = &self.active[index];
             let positions = active.done..active.done + active.turn;
             for (position, token) in positions.zip(active.tokens().skip(active.done)) {
-                if position >= active.prefix() {
+                if position >= active.command.unscored() {
                     self.batch.wanted.push(self.batch.tokens.len());
                 }
                 self.batch.tokens.push(token);
@@ -270,13 +276,13 @@ impl<M: Model> Scheduler<M> {
     /// Answers the calls that have an outcome, one for each active call.
     fn answer(&mut self, outcomes: Vec<Option<Outcome>>) {
         let active = std::mem::take(&mut self.active);
-        for (active, outcome) in active.into_iter().zip(outcomes) {
+        for (mut active, outcome) in active.into_iter().zip(outcomes) {
             let result = match outcome {
                 None => {
                     self.active.push(active);
                     continue;
                 }
-                Some(Ok(outcome)) => Ok(self.verdict(&active, outcome)),
+                Some(Ok(outcome)) => Ok(self.verdict(&mut active, outcome)),
                 Some(Err(reason)) => Err(Error::Internal(reason)),
             };
             self.slots.release(active.slot);
@@ -284,7 +290,7 @@ impl<M: Model> Scheduler<M> {
         }
     }
 
-    fn verdict(&self, active: &Active, outcome: review::Outcome) -> Verdict {
+    fn verdict(&self, active: &mut Active, outcome: review::Outcome) -> Verdict {
         let counters = &self.counters;
         let drafted = active.command.request.draft.len() as u64;
         counters.verified.fetch_add(1, Relaxed);
@@ -295,10 +301,13 @@ impl<M: Model> Scheduler<M> {
         counters
             .cached
             .fetch_add(active.timings.cached as u64, Relaxed);
+        let mut logprobs = std::mem::take(&mut active.logprobs);
+        logprobs.extend(outcome.logprobs);
         Verdict {
             accepted: outcome.accepted,
             next: outcome.next,
             probabilities: outcome.probabilities,
+            logprobs,
             timings: active.timings,
         }
     }

@@ -175,6 +175,7 @@ impl Held {
                 ..Draft::default()
             },
             lenience: Lenience::NONE,
+            logprobs: None,
         };
         let mut future = self.engine.verify(request);
         assert!(poll(&mut future).is_none());
@@ -314,6 +315,7 @@ fn a_full_queue_says_so_and_those_who_left_make_room() {
         },
         draft: Draft::default(),
         lenience: Lenience::NONE,
+        logprobs: None,
     });
     assert!(matches!(poll(&mut fourth), Some(Err(Error::Busy { .. }))));
     drop(second);
@@ -367,6 +369,7 @@ fn a_thread_that_panics_leaves_nobody_waiting() {
         },
         draft: Draft::default(),
         lenience: Lenience::NONE,
+        logprobs: None,
     });
     assert!(matches!(wait(later), Err(Error::Unavailable(_))));
     let gauges = held.engine.gauges();

@@ -78,6 +78,7 @@ pub(crate) fn request(session: u64, context: &[Token], draft: &[Token]) -> Verif
             ..Draft::default()
         },
         lenience: Lenience::NONE,
+        logprobs: None,
     }
 }
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use csd_level::{Draft, DraftToken, Error, Pair, Result, Sampling, Statistics, Timings, Verdict};
+use csd_level::{
+    Draft, DraftToken, Error, Pair, Result, Statistics, Timings, Token, Verdict, VerifyRequest,
+};
 use csd_proto::v1;
 
-use super::{present, to_level, to_u32, token, within};
+use super::{logprobs, present, to_level, to_u32, token, within};
 
 /// The answering level and its Max-Gram: nobody else writes or reviews inside a call.
 const INNER_LEVELS: u8 = 2;
@@ -75,19 +77,24 @@ pub fn verdict_to_wire(verdict: Verdict) -> v1::VerifyResponse {
         next: verdict.next.map(token::to_wire),
         probabilities: verdict.probabilities,
         timings: Some(timings_to_wire(verdict.timings)),
+        logprobs: verdict
+            .logprobs
+            .into_iter()
+            .map(logprobs::to_wire)
+            .collect(),
     }
 }
 
-/// Checks a verdict on `draft` from a level of `vocabulary` tokens.
+/// Checks that a level of `vocabulary` tokens can have answered `asked` with this verdict.
 ///
 /// # Errors
 /// [`Error::Invalid`] naming the field that cannot be an answer.
 pub fn verdict(
     wire: v1::VerifyResponse,
-    draft: &[csd_level::Token],
-    sampling: &Sampling,
+    asked: &VerifyRequest,
     vocabulary: usize,
 ) -> Result<Verdict> {
+    let draft: Vec<Token> = asked.draft.ids().collect();
     let accepted = wire.accepted as usize;
     if accepted > draft.len() {
         let reason = format!("{accepted} of {} drafted tokens", draft.len());
@@ -106,7 +113,7 @@ pub fn verdict(
         .transpose()?;
     let ended = draft[..accepted]
         .last()
-        .is_some_and(|&last| sampling.is_end(last));
+        .is_some_and(|&last| asked.call.sampling.is_end(last));
     if next.is_some() == ended {
         let reason = if ended {
             "goes on after the end of the text"
@@ -115,10 +122,16 @@ pub fn verdict(
         };
         return Err(Error::invalid("next", reason));
     }
+    let scored = asked.logprobs.map_or(0, |logprobs| {
+        let context = asked.call.context.len().saturating_sub(logprobs.from);
+        context + accepted + usize::from(next.is_some())
+    });
+    let logprobs = logprobs::all_from_wire(wire.logprobs, asked.logprobs, scored, vocabulary)?;
     Ok(Verdict {
         accepted,
         next,
         probabilities: wire.probabilities,
+        logprobs,
         timings: timings(present("timings", wire.timings)?),
     })
 }

@@ -7,7 +7,7 @@ use csd_level::{
 };
 use csd_proto::v1;
 
-use super::{at_least_one, present, to_level, to_u32, token};
+use super::{at_least_one, logprobs, present, to_level, to_u32, token};
 
 /// A request to draft.
 pub fn draft_request_to_wire(request: DraftRequest) -> v1::DraftRequest {
@@ -39,16 +39,13 @@ pub fn draft_request(
 }
 
 /// A request to review.
-pub fn verify_request_to_wire(request: VerifyRequest) -> v1::VerifyRequest {
+pub fn verify_request_to_wire(request: &VerifyRequest) -> v1::VerifyRequest {
+    let draft = request.draft.tokens.iter().cloned();
     v1::VerifyRequest {
         call: Some(call_to_wire(&request.call)),
-        draft: request
-            .draft
-            .tokens
-            .into_iter()
-            .map(token::to_wire)
-            .collect(),
+        draft: draft.map(token::to_wire).collect(),
         lenience: request.lenience.factor(),
+        logprobs: request.logprobs.map(logprobs::request_to_wire),
     }
 }
 
@@ -63,13 +60,19 @@ pub fn verify_request(
     vocabulary: usize,
     timeout: Duration,
 ) -> Result<VerifyRequest> {
+    let call = call(wire.call, vocabulary, timeout)?;
+    let context = call.context.len();
     Ok(VerifyRequest {
-        call: call(wire.call, vocabulary, timeout)?,
+        call,
         draft: Draft {
             tokens: token::all_from_wire("draft", wire.draft, vocabulary)?,
             ..Draft::default()
         },
         lenience: Lenience::new(wire.lenience)?,
+        logprobs: wire
+            .logprobs
+            .map(|wire| logprobs::request(wire, context))
+            .transpose()?,
     })
 }
 
@@ -121,6 +124,7 @@ fn sampling_to_wire(sampling: &Sampling) -> v1::Sampling {
         seed: sampling.seed,
         rule: rule.into(),
         end_tokens: sampling.end_tokens.clone(),
+        min_tokens: sampling.min_tokens,
     }
 }
 
@@ -147,5 +151,6 @@ fn sampling(wire: v1::Sampling) -> Result<Sampling> {
         seed: wire.seed,
         rule,
         end_tokens: wire.end_tokens,
+        min_tokens: wire.min_tokens,
     })
 }

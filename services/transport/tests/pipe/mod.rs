@@ -122,6 +122,7 @@ pub fn review(timeout: Duration) -> VerifyRequest {
         },
         draft: Draft::default(),
         lenience: Lenience::NONE,
+        logprobs: None,
     }
 }
 
