@@ -101,8 +101,11 @@ pub struct Level {
     pub source: Source,
     /// Calls that may wait; more are refused.
     pub queue: usize,
-    /// Where the orchestrator finds it; `csd up` fills it in for the levels it starts.
-    pub address: Option<String>,
+    /// Where the orchestrator finds it: one address a replica, or a name that stands for several. `csd up` fills it in
+    /// for the levels it starts.
+    pub addresses: Vec<String>,
+    /// Whether a target's replicas may compute other bits than each other. A text may then change where its replica does.
+    pub allow_other_numerics: bool,
     /// Where its worker listens.
     pub listen: Option<String>,
     /// Hardware that it pretends to run on. A worker refuses that unless it is told twice.
@@ -244,7 +247,8 @@ impl Check<'_> {
         let levels = file
             .levels
             .into_iter()
-            .map(|level| self.level(level))
+            .enumerate()
+            .map(|(index, level)| self.level(index, level))
             .collect::<Result<_, _>>()?;
         Ok(Cascade {
             name: file.name,
@@ -303,7 +307,7 @@ impl Check<'_> {
         })
     }
 
-    fn level(&self, raw: raw::Level) -> Result<Level, Error> {
+    fn level(&self, index: usize, raw: raw::Level) -> Result<Level, Error> {
         let field = |name: &str| format!("level {:?}.{name}", raw.name);
         let positive = |name: &str, value: usize| {
             if value == 0 {
@@ -320,6 +324,19 @@ impl Check<'_> {
             })
         });
         let emulate = emulate.transpose()?;
+        let addresses = match raw.address {
+            None => Vec::new(),
+            Some(raw::Addresses::One(address)) => vec![address],
+            Some(raw::Addresses::Several(addresses)) => addresses,
+        };
+        let mut seen = HashSet::new();
+        if let Some(twice) = addresses.iter().find(|address| !seen.insert(*address)) {
+            return Err(self.invalid(field("address"), format!("{twice:?} stands there twice")));
+        }
+        if index > 0 && raw.allow_other_numerics.is_some() {
+            let reason = "means nothing to a drafter, whose replicas may always differ; remove it";
+            return Err(self.invalid(field("allow_other_numerics"), reason));
+        }
         let model = self.path(raw.model);
         let bigram = raw.bigram.map(|path| self.path(path));
         let source = match raw.kind {
@@ -366,9 +383,56 @@ impl Check<'_> {
             name: raw.name,
             source,
             queue,
-            address: raw.address,
+            addresses,
+            allow_other_numerics: raw.allow_other_numerics.unwrap_or(false),
             listen: raw.listen,
             emulate,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A cascade of two levels, with a line of its own in each.
+    fn parse(target: &str, draft: &str) -> Result<Cascade, Error> {
+        let text = format!(
+            "name = \"x\"\n[[level]]\nname = \"target\"\nmodel = \"a\"\n{target}\n[[level]]\nname = \"draft\"\nmodel = \"b\"\n{draft}\n"
+        );
+        Cascade::parse(&text, Path::new("."), "test")
+    }
+
+    #[test]
+    fn a_level_has_one_address_several_or_none() {
+        let cascade = parse(
+            "address = [\"http://a:1\", \"http://b:1\"]\nallow_other_numerics = true",
+            "address = \"http://c:1\"",
+        );
+        let levels = cascade.expect("valid").levels;
+        assert_eq!(levels[0].addresses, ["http://a:1", "http://b:1"]);
+        assert_eq!(levels[1].addresses, ["http://c:1"]);
+        assert!(levels[0].allow_other_numerics && !levels[1].allow_other_numerics);
+        assert!(parse("", "").expect("valid").levels[0].addresses.is_empty());
+    }
+
+    #[test]
+    fn odd_addresses_are_refused_by_name() {
+        for (target, draft, field) in [
+            (
+                "address = [\"a:1\", \"a:1\"]",
+                "",
+                "level \"target\".address",
+            ),
+            ("address = 7", "", "an address, or a list of addresses"),
+            (
+                "",
+                "allow_other_numerics = true",
+                "level \"draft\".allow_other_numerics",
+            ),
+        ] {
+            let error = parse(target, draft).expect_err(field).to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 }

@@ -56,7 +56,8 @@ pub(crate) struct Level {
     pub bigram: Option<PathBuf>,
     pub assisted: Option<bool>,
     pub queue: Option<usize>,
-    pub address: Option<String>,
+    pub address: Option<Addresses>,
+    pub allow_other_numerics: Option<bool>,
     pub listen: Option<String>,
     pub emulate: Option<Emulate>,
 }
@@ -69,6 +70,14 @@ pub(crate) struct Emulate {
     pub forward_ms: Vec<(usize, f64)>,
     #[serde(default)]
     pub round_trip_ms: f64,
+}
+
+/// `address = "…"`, or `address = ["…", "…"]` for the replicas of a level.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "an address, or a list of addresses")]
+pub(crate) enum Addresses {
+    One(String),
+    Several(Vec<String>),
 }
 
 /// `kind = "…"`

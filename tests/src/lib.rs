@@ -1,6 +1,6 @@
 //! The whole system as a user meets it: `csd up` with its worker processes, spoken to over HTTP.
 //!
-//! [`Up`] starts and stops a cascade, [`containers`] does so with the compose file, [`client`] asks for texts, [`prompts`]
+//! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`] asks for texts, [`prompts`]
 //! makes texts to write, [`enlarged`] a target worth drafting for, [`browser`] opens the page, [`process`] looks after the
 //! operating system's view of the processes.
 
@@ -24,8 +24,10 @@ pub mod lossless;
 pub mod plans;
 pub mod process;
 pub mod prompts;
+pub mod worker;
 
 pub use client::{Client, Stream, ids};
+pub use worker::Worker;
 
 /// One cascade at a time: side by side they would share two cores and measure each other.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

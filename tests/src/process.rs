@@ -49,6 +49,17 @@ pub fn wait(patience: Duration, mut holds: impl FnMut() -> bool) -> bool {
     }
 }
 
+/// How long the threads of a process have computed, all together.
+pub fn computed(pid: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{pid}/task"));
+    let nanoseconds = |thread: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse().ok()
+    };
+    let threads = threads.into_iter().flatten().flatten();
+    Duration::from_nanos(threads.filter_map(nanoseconds).sum())
+}
+
 /// Children of a process.
 pub fn children(pid: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();

@@ -137,14 +137,14 @@ impl Local {
             .cascade
             .levels
             .iter()
-            .any(|level| level.address.is_none())
+            .any(|level| level.addresses.is_empty())
         {
             match self.supervisor.event().await {
                 Event::Ready(worker) => {
                     healthy(&worker)?;
                     let mut levels = self.cascade.levels.iter_mut();
                     if let Some(level) = levels.find(|level| level.name == worker.level) {
-                        level.address = Some(worker.address);
+                        level.addresses = vec![worker.address];
                     }
                 }
                 Event::Lost { level, reason, .. } => {
@@ -223,7 +223,7 @@ fn specs(cascade: &Cascade, file: Option<&Path>, leave: Leave) -> Result<Vec<Spe
     let here = cascade
         .levels
         .iter()
-        .filter(|level| level.address.is_none());
+        .filter(|level| level.addresses.is_empty());
     Ok(here
         .map(|level| {
             let mut arguments: Vec<OsString> = vec!["worker".into()];

@@ -1,18 +1,20 @@
 //! Finds the levels of a cascade file, wherever they run.
 //!
-//! The target must answer before anything starts; drafters may come, go and come back.
+//! The target must answer before anything starts; drafters may come, go and come back. Of a level with several replicas one
+//! is enough.
 
 use std::{sync::Arc, time::Duration};
 
 use csd_config::Source;
 use csd_level::{Description, Error, Kind, Level as _, Result};
-use csd_transport::RemoteLevel;
+use csd_transport::{Address, RemoteLevel};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     SetupError,
-    seat::{Seat, reach},
+    replica::told,
+    seat::{Seat, Whereabouts},
 };
 
 /// Between two attempts to reach a level at start.
@@ -45,130 +47,190 @@ pub async fn find(
     levels: &[csd_config::Level],
     patience: Patience,
 ) -> Result<Vec<Arc<Seat>>, SetupError> {
-    let mut wanted = Vec::with_capacity(levels.len());
-    for level in levels {
-        let address = level.address.clone().ok_or_else(|| SetupError::NoAddress {
-            level: level.name.clone(),
-        })?;
-        let kind = match level.source {
-            Source::Neural { .. } => Kind::Neural,
-            Source::MaxGram { .. } => Kind::Statistical,
-        };
-        wanted.push((level.name.clone(), address, kind));
-    }
+    let wanted: Result<Vec<_>, _> = levels.iter().enumerate().map(whereabouts).collect();
     let begun = Instant::now();
-    let searches = wanted.into_iter().enumerate().map(|(index, wanted)| {
-        let patience = if index == 0 {
+    let searches = wanted?.into_iter().map(|whereabouts| {
+        let patience = if whereabouts.is_target {
             patience.target
         } else {
             patience.drafters
         };
-        search(wanted, begun + patience)
+        search(whereabouts, begun + patience)
     });
-    let mut found = Vec::with_capacity(levels.len());
-    for search in join_all(searches).await {
-        found.push(search?);
-    }
-    settle(found)
+    let allow_other_numerics = levels
+        .first()
+        .is_some_and(|target| target.allow_other_numerics);
+    settle(join_all(searches).await, allow_other_numerics)
 }
 
-/// A seat to be, and who answered there.
-struct Search {
-    name: String,
-    address: String,
-    kind: Kind,
-    outcome: Result<RemoteLevel>,
-}
-
-async fn search(
-    (name, address, kind): (String, String, Kind),
-    deadline: Instant,
-) -> Result<Search, SetupError> {
-    let outcome = timeout_at(deadline, persist(&address)).await;
-    let outcome =
-        outcome.unwrap_or_else(|_| Err(Error::Unavailable(format!("nobody answers at {address}"))));
-    if let Err(error @ Error::Invalid { .. }) = outcome {
-        return Err(SetupError::Address { level: name, error });
+fn whereabouts((index, level): (usize, &csd_config::Level)) -> Result<Whereabouts, SetupError> {
+    let name = || level.name.clone();
+    let parse = |address: &String| {
+        Address::parse(address).map_err(|error| SetupError::Address {
+            level: name(),
+            error,
+        })
+    };
+    let addresses: Vec<_> = level
+        .addresses
+        .iter()
+        .map(parse)
+        .collect::<Result<_, _>>()?;
+    if addresses.is_empty() {
+        return Err(SetupError::NoAddress { level: name() });
     }
-    Ok(Search {
-        name,
-        address,
-        kind,
-        outcome,
+    Ok(Whereabouts {
+        name: name(),
+        kind: match level.source {
+            Source::Neural { .. } => Kind::Neural,
+            Source::MaxGram { .. } => Kind::Statistical,
+        },
+        addresses,
+        is_target: index == 0,
     })
 }
 
-/// Tries until somebody answers; only a wrong address ends it early.
-async fn persist(address: &str) -> Result<RemoteLevel> {
-    loop {
-        match reach(address).await {
-            Err(error) if error.is_transient() => sleep(RETRY).await,
-            outcome => return outcome,
+/// Who answered where a level may be.
+struct Search {
+    whereabouts: Whereabouts,
+    answers: Vec<(Address, Result<RemoteLevel>)>,
+}
+
+/// Asks everywhere at once until somebody answers, or nobody ever will.
+async fn search(whereabouts: Whereabouts, deadline: Instant) -> Search {
+    let mut answers = Vec::new();
+    let persist = async {
+        loop {
+            let places = whereabouts.resolve().await;
+            let meet = places.into_iter().map(|address| async {
+                let answer = whereabouts.meet(&address).await;
+                (address, answer)
+            });
+            answers = join_all(meet).await;
+            let waits =
+                |(_, answer): &(_, Result<_>)| answer.as_ref().is_err_and(Error::is_transient);
+            if !answers.iter().all(waits) {
+                return;
+            }
+            sleep(RETRY).await;
         }
+    };
+    // Whoever has not answered by then may still come; it is known from the last time why it did not.
+    let _ = timeout_at(deadline, persist).await;
+    Search {
+        whereabouts,
+        answers,
     }
 }
 
-fn settle(searches: Vec<Search>) -> Result<Vec<Arc<Seat>>, SetupError> {
-    let mut target: Option<Arc<Description>> = None;
+/// Seats whoever answered.
+fn settle(searches: Vec<Search>, allow_other_numerics: bool) -> Result<Vec<Arc<Seat>>, SetupError> {
+    let mut fit: Option<Fit> = None;
     let mut seats = Vec::with_capacity(searches.len());
     for search in searches {
-        let Search {
-            name,
-            address,
-            kind,
-            outcome,
-        } = search;
-        let seat = match (outcome, &target) {
-            (Ok(level), _) if level.description().kind != kind => {
-                return Err(SetupError::Kind {
-                    level: name,
-                    address,
-                    found: level.description().kind,
-                });
-            }
-            (Ok(level), _) => Seat::taken_by(name, address, level),
-            (Err(error), None) => {
-                return Err(SetupError::TargetMissing {
-                    level: name,
-                    address,
-                    error,
-                });
-            }
-            (Err(error), Some(target)) => {
-                tracing::warn!(level = %name, %address, %error, "starting without a drafter");
-                Seat::vacant(name, address, kind, target)
-            }
+        let first = search
+            .answers
+            .iter()
+            .find_map(|(_, answer)| answer.as_ref().ok());
+        let first = first.map(|level| level.description());
+        if fit.is_none() {
+            fit = first.clone().map(|target| Fit {
+                target,
+                allow_other_numerics,
+            });
+        }
+        let Some(fit) = &fit else {
+            return Err(missing(search));
         };
-        target.get_or_insert_with(|| seat.description());
-        seats.push(Arc::new(seat));
+        seats.push(Arc::new(seat(search, first, fit)?));
     }
     Ok(seats)
 }
 
-/// Whether a worker that has come back may take the seat again: it must speak the same tokens, and a target must
-/// compute the same bits, or the texts it is in the middle of would no longer be its own.
-///
-/// # Errors
-/// Says what differs.
-pub fn fits(target: &Description, seat: usize, found: &Description) -> Result<(), String> {
-    csd_cascade::Cascade::compatible(target, found).map_err(|mismatch| mismatch.to_string())?;
-    if found.vocabulary != target.vocabulary {
-        return Err(format!(
-            "its vocabulary has {} tokens, the target's {}",
-            found.vocabulary, target.vocabulary
-        ));
+fn seat(search: Search, first: Option<Arc<Description>>, fit: &Fit) -> Result<Seat, SetupError> {
+    let places: Vec<_> = search
+        .answers
+        .iter()
+        .map(|(place, _)| place.clone())
+        .collect();
+    let seat = Seat::new(search.whereabouts, first, fit.clone());
+    for (replica, (address, answer)) in seat.place(&places).iter().zip(search.answers) {
+        let reason = match answer {
+            Err(Error::Unsupported(reason)) => {
+                let level = seat.name().to_owned();
+                return Err(SetupError::Kind { level, reason });
+            }
+            Err(error) => told(&error),
+            Ok(level) if !seat.is_up() => {
+                // The first to answer says what the level is; whether that fits is for the cascade to say.
+                seat.settle(replica, level);
+                continue;
+            }
+            Ok(level) => match seat.admit(replica, level) {
+                Ok(()) => continue,
+                Err(reason) => reason,
+            },
+        };
+        tracing::warn!(level = seat.name(), %address, reason, "starting without a worker");
+        replica.lower(reason);
     }
-    let same = |what: &str, found: &str, expected: &str| {
-        if found == expected {
-            return Ok(());
+    Ok(seat)
+}
+
+/// Why there is no target.
+fn missing(search: Search) -> SetupError {
+    let mut answers = search.answers.into_iter();
+    let error = answers.find_map(|(_, answer)| answer.err());
+    let (level, address) = (
+        search.whereabouts.name.clone(),
+        search.whereabouts.written(),
+    );
+    match error {
+        Some(Error::Unsupported(reason)) => SetupError::Kind { level, reason },
+        error => SetupError::TargetMissing {
+            level,
+            error: error.unwrap_or_else(|| Error::Unavailable("nobody answers there".into())),
+            address,
+        },
+    }
+}
+
+/// What a worker must be to take a seat.
+#[derive(Clone, Debug)]
+pub struct Fit {
+    /// The target as it was at start.
+    pub target: Arc<Description>,
+    /// Whether the target's replicas may compute other bits.
+    pub allow_other_numerics: bool,
+}
+
+impl Fit {
+    /// Whether this worker may take a seat: it must speak the same tokens, and a target must be the same model and compute
+    /// the same bits, or the texts it is in the middle of would no longer be its own.
+    ///
+    /// # Errors
+    /// Says what differs.
+    pub fn check(&self, is_target: bool, found: &Description) -> Result<(), String> {
+        let target = &*self.target;
+        csd_cascade::Cascade::compatible(target, found).map_err(|mismatch| mismatch.to_string())?;
+        if found.vocabulary != target.vocabulary {
+            return Err(format!(
+                "its vocabulary has {} tokens, the target's {}",
+                found.vocabulary, target.vocabulary
+            ));
         }
-        Err(format!(
-            "came back with {what} {found:?} instead of {expected:?}; restart the orchestrator to accept that"
-        ))
-    };
-    if seat == 0 {
-        same("model", &found.model, &target.model)?;
-        same("numerics", &found.numerics, &target.numerics)?;
+        if is_target && found.model != target.model {
+            return Err(format!(
+                "serves model {:?} instead of {:?}; restart the orchestrator to accept that",
+                found.model, target.model
+            ));
+        }
+        if is_target && found.numerics != target.numerics && !self.allow_other_numerics {
+            return Err(format!(
+                "computes other bits: numerics {:?} instead of {:?}; to accept that, write allow_other_numerics = true at the target or restart the orchestrator",
+                found.numerics, target.numerics
+            ));
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -8,7 +8,7 @@
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
-//! - [`levels`], [`seat`], `prober`, [`watch`]: finding the levels, and finding them again
+//! - [`levels`], [`seat`], [`replica`], `prober`, [`watch`]: finding the levels and their replicas, and finding them again
 //! - [`http`]: the API
 //! - [`mod@serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them
@@ -28,6 +28,7 @@ pub mod plan;
 mod prober;
 mod random;
 mod readers;
+pub mod replica;
 pub mod seat;
 pub mod serve;
 pub mod stop;

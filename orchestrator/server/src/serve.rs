@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use csd_config::Cascade as Config;
-use csd_level::{Kind, Level};
+use csd_level::Level;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -46,16 +46,12 @@ pub enum SetupError {
         error: csd_level::Error,
     },
     /// Another kind of level is there.
-    #[error(
-        "level {level:?} at {address} is {found:?}, which is not what the cascade file says; check the addresses"
-    )]
+    #[error("level {level:?}: {reason}; check the addresses")]
     Kind {
         /// The level.
         level: String,
-        /// Where.
-        address: String,
-        /// What is there.
-        found: Kind,
+        /// Where, and what is there.
+        reason: String,
     },
     /// The levels cannot work together.
     #[error(transparent)]
@@ -127,14 +123,9 @@ impl Connected {
             plan: config.plan.clone(),
             limits: config.limits,
         })?);
-        for (index, seat) in seats.iter().enumerate() {
+        for seat in &seats {
             if let Some(emulation) = &seat.description().emulation {
                 tracing::warn!(level = %seat.name(), emulation, "a level emulates hardware: times are no measure of its machine");
-            }
-            if seat.is_vacant() {
-                orchestrator.cascade().gates()[index].close();
-                let trouble = format!("nobody has answered at {} yet", seat.address());
-                orchestrator.watch().note(index, Some(trouble));
             }
         }
         Ok(Self {

@@ -11,11 +11,13 @@
 //! - [`deadline`]: how long a call may take, on the wire
 //! - [`gauges`]: what a serving level counts
 //! - [`service`], [`server`]: a level behind a socket, its health, its end
+//! - [`address`]: where a level is, and which workers a name stands for
 //! - [`remote`]: a level in front of one
 //!
 //! This crate decides nothing about tokens, keeps no state of a request, and retries nothing: whether another attempt is
 //! worth it is for the caller to say.
 
+pub mod address;
 pub mod convert;
 pub mod deadline;
 pub mod gauges;
@@ -25,6 +27,7 @@ pub mod service;
 pub mod status;
 mod trace;
 
+pub use address::Address;
 pub use gauges::Gauges;
 pub use remote::{RemoteLevel, RemoteOptions};
 pub use server::{ServeError, incoming, serve};

@@ -16,7 +16,7 @@ use tonic::{
 };
 use tracing::{Instrument, Span};
 
-use crate::{Gauges, MESSAGE_LIMIT, convert, status, trace};
+use crate::{Address, Gauges, MESSAGE_LIMIT, convert, status, trace};
 
 /// Bytes in flight on a connection. A context never waits for a window to open.
 const WINDOW: u32 = 1 << 20;
@@ -68,17 +68,15 @@ impl RemoteLevel {
     /// [`Error::Invalid`] for an address that is none; [`Error::Unavailable`] and [`Error::DeadlineExceeded`] when nobody
     /// answers there; [`Error::Internal`] when what answers is no level.
     pub async fn connect(address: &str, options: RemoteOptions) -> Result<Self> {
-        let complete = match address.contains("://") {
-            true => address.to_owned(),
-            false => format!("http://{address}"),
-        };
-        let not_one = |reason: String| Error::invalid("address", format!("{address:?}: {reason}"));
-        let uri: Uri = complete
-            .parse()
-            .map_err(|error| not_one(format!("{error}")))?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-            return Err(not_one("must be http://host:port".into()));
-        }
+        Self::reach(&Address::parse(address)?, options).await
+    }
+
+    /// The same for an address that has been read.
+    ///
+    /// # Errors
+    /// As [`RemoteLevel::connect`].
+    pub async fn reach(address: &Address, options: RemoteOptions) -> Result<Self> {
+        let uri = address.uri().clone();
         let endpoint = Endpoint::from(uri.clone())
             .tcp_nodelay(true)
             .connect_timeout(options.connect_timeout)

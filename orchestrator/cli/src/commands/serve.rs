@@ -1,6 +1,6 @@
 //! `csd serve`: the orchestrator over levels that run elsewhere.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use csd_config::Cascade;
@@ -12,7 +12,8 @@ const DEFAULT: &str = "127.0.0.1:8080";
 
 /// Serve the API over levels that run already.
 ///
-/// The levels' addresses stand in the cascade file (`address = "http://HOST:PORT"`), or are given here. SIGTERM drains.
+/// The levels' addresses stand in the cascade file (`address = "http://HOST:PORT"`, or a list of them), or are given here. A
+/// level at several addresses has as many replicas. SIGTERM drains.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -24,7 +25,7 @@ pub(crate) struct Args {
     /// Where the API listens; port 0 picks a free one [default: the file's `listen`, else 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<String>,
-    /// Where a level runs; may be given for each of them.
+    /// Where a level runs, instead of what the file says; may be given for each of them, and again for every replica.
     #[arg(long = "level", value_name = "NAME=URL", value_parser = place)]
     levels: Vec<(String, String)>,
 }
@@ -34,10 +35,9 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let mut interrupt = Interrupt::catch()?;
     let _seen = local::see(false)?;
     let mut cascade = local::cascade(args.cascade.as_deref())?;
-    for (name, url) in args.levels {
-        settle(&mut cascade, &name, url)?;
-    }
-    if let Some(level) = cascade.levels.iter().find(|level| level.address.is_none()) {
+    settle(&mut cascade, args.levels)?;
+    let unplaced = |level: &&csd_config::Level| level.addresses.is_empty();
+    if let Some(level) = cascade.levels.iter().find(unplaced) {
         let name = &level.name;
         bail!(
             "level {name:?} has no address; give --level {name}=http://HOST:PORT, or start all levels here with `csd up`"
@@ -52,21 +52,27 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     local::serve(cascade, listener, async move { interrupt.next().await }).await
 }
 
-/// Notes where a level runs.
-fn settle(cascade: &mut Cascade, name: &str, url: String) -> Result<()> {
+/// Notes where levels run: all places given for a level, and only those.
+fn settle(cascade: &mut Cascade, places: Vec<(String, String)>) -> Result<()> {
     let names: Vec<_> = cascade
         .levels
         .iter()
         .map(|level| level.name.clone())
         .collect();
-    let level = cascade.levels.iter_mut().find(|level| level.name == name);
-    let level = level.ok_or_else(|| {
-        anyhow!(
-            "--level {name}: the cascade has no such level; it has {}",
-            names.join(", ")
-        )
-    })?;
-    level.address = Some(url);
+    let mut given = BTreeMap::<_, Vec<_>>::new();
+    for (name, url) in places {
+        given.entry(name).or_default().push(url);
+    }
+    for (name, urls) in given {
+        let level = cascade.levels.iter_mut().find(|level| level.name == name);
+        let level = level.ok_or_else(|| {
+            anyhow!(
+                "--level {name}: the cascade has no such level; it has {}",
+                names.join(", ")
+            )
+        })?;
+        level.addresses = urls;
+    }
     Ok(())
 }
 

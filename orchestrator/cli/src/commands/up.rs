@@ -116,9 +116,10 @@ impl Show {
         let mut table = Table::new(["level", "model", ">pid", "address"]);
         for level in &self.cascade.levels {
             let worker = workers.iter().find(|worker| worker.level == level.name);
-            let address = worker
-                .map(|worker| &worker.address)
-                .or(level.address.as_ref());
+            let address = worker.map_or_else(
+                || level.addresses.join(" "),
+                |worker| worker.address.clone(),
+            );
             let model = match &level.source {
                 Source::Neural { model, .. } => shown(model),
                 Source::MaxGram { .. } => "Max-Gram".into(),
@@ -131,7 +132,7 @@ impl Show {
                 level.name.clone(),
                 model,
                 worker.map_or("elsewhere".into(), |worker| worker.pid.to_string()),
-                address.cloned().unwrap_or_default(),
+                address,
             ]);
         }
         output::line(format_args!(

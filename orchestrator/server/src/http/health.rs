@@ -10,7 +10,7 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-use crate::Orchestrator;
+use crate::{Orchestrator, watch::Standing};
 
 pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Response {
     let gates = orchestrator.cascade().gates();
@@ -25,6 +25,10 @@ pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Res
             level["model"] = json!(description.model);
         } else {
             level["reason"] = json!(orchestrator.watch().trouble(index));
+        }
+        let replicas = orchestrator.watch().replicas(index);
+        if replicas.len() > 1 {
+            level["replicas"] = replicas.iter().map(replica).collect();
         }
         level
     };
@@ -43,4 +47,13 @@ pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Res
         "waiting": orchestrator.admission().waiting(),
     });
     (code, Json(body)).into_response()
+}
+
+fn replica(replica: &Standing) -> Value {
+    let mut value = json!({"address": replica.address, "status": "up"});
+    if let Some(trouble) = &replica.trouble {
+        value["status"] = json!("down");
+        value["reason"] = json!(trouble);
+    }
+    value
 }

@@ -6,5 +6,7 @@ mod events;
 mod faults;
 mod page;
 mod refusals;
+mod replicas;
 mod serve;
+mod sockets;
 mod world;
