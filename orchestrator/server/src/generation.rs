@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use csd_cascade::{Cascade, Drafting, Request, Session};
-use csd_level::{Context, DraftToken, Error, Sampling, Statistics, Token};
+use csd_level::{Context, DraftToken, Error, Logprobs, Sampling, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
 use tracing::{Instrument as _, Span};
@@ -15,6 +15,7 @@ use crate::{
     Failure, NamedPlan, Orchestrator,
     admission::Place,
     decoder::Decoder,
+    echo::{self, Given},
     error::Result,
     random,
     readers::Readers,
@@ -31,8 +32,12 @@ pub struct Task {
     pub sampling: Sampling,
     /// Who drafts.
     pub plan: NamedPlan,
-    /// Tokens to write, at least 1, unless the text ends before.
+    /// Tokens to write unless the text ends before: at least 1, or 0 where the prompt alone is asked for.
     pub max_tokens: usize,
+    /// Asks what the target thinks of each token, and for so many alternatives.
+    pub logprobs: Option<usize>,
+    /// Whether the prompt is given back first.
+    pub echo: bool,
     /// Strings that end the text before themselves, none of them empty.
     pub stop: Vec<String>,
     /// Since when its calls are timed; nothing is recorded without.
@@ -46,6 +51,8 @@ pub struct Written {
     pub token: DraftToken,
     /// Its text: not always its own, where a character or a stop string may be unfinished.
     pub text: String,
+    /// What the target thinks of it, if the task asked.
+    pub logprobs: Option<Logprobs>,
 }
 
 /// Why a text ended.
@@ -74,12 +81,16 @@ pub struct Finish {
     pub reason: Reason,
     /// Calls and reviews of all its rounds.
     pub statistics: Statistics,
+    /// Tokens of the prompt that the target knew already.
+    pub cached: usize,
 }
 
-/// What one round wrote.
+/// What one round wrote, or the prompt given back before the first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Chunk {
-    /// At least one token.
+    /// The prompt's tokens, if the task asked for them; in the first chunk, and only there.
+    pub prompt: Vec<Given>,
+    /// At least one token, but for the chunk that gives the prompt back.
     pub tokens: Vec<Written>,
     /// The calls that ended since the last chunk, if the task asked for them.
     pub calls: Vec<TimedCall>,
@@ -90,10 +101,9 @@ pub struct Chunk {
 impl Chunk {
     /// The text of all its tokens.
     pub fn text(&self) -> String {
-        self.tokens
-            .iter()
-            .map(|token| token.text.as_str())
-            .collect()
+        let given = self.prompt.iter().map(|given| given.text.as_str());
+        let written = self.tokens.iter().map(|written| written.text.as_str());
+        given.chain(written).collect()
     }
 }
 
@@ -110,6 +120,10 @@ pub struct Generation {
     stops: Stops,
     /// Tokens that may still be written.
     left: usize,
+    /// Whether the prompt is still to be given back.
+    echo: bool,
+    /// Tokens of the prompt that the target knew at its first call.
+    cached: Option<usize>,
     statistics: Statistics,
     rounds: u64,
     ended: bool,
@@ -140,7 +154,7 @@ impl Generation {
             request: Request {
                 context: Context::new(task.prompt),
                 sampling: Arc::new(task.sampling),
-                logprobs: None,
+                logprobs: task.logprobs,
                 session: Arc::new(session),
             },
             drafting: Drafting::new(task.plan.strategy()),
@@ -149,6 +163,8 @@ impl Generation {
             recorder,
             place,
             left,
+            echo: task.echo,
+            cached: None,
             statistics: Statistics::default(),
             rounds: 0,
             ended: false,
@@ -182,6 +198,9 @@ impl Generation {
         self.place.turn().await?;
         // A level in this process may answer without ever waiting; readers and other texts need their turns all the same.
         tokio::task::yield_now().await;
+        if std::mem::take(&mut self.echo) {
+            return self.give_back().await;
+        }
         self.readers
             .refresh(&mut self.request, &mut self.statistics);
         let span = tracing::info_span!(
@@ -202,7 +221,35 @@ impl Generation {
         span.record(names::ACCEPTED_TOKENS, names::count(by_drafters.count()));
         self.rounds += 1;
         self.statistics.merge(&round.statistics, |level| level);
-        Ok(self.write(round.tokens.into()))
+        self.cached.get_or_insert(round.timings.cached);
+        Ok(self.write(round.tokens.into(), round.logprobs.into()))
+    }
+
+    /// The prompt, and what the target thinks of it.
+    async fn give_back(&mut self) -> Result<Chunk> {
+        let tokens = self.request.context.tokens();
+        let mut prompt = echo::given(self.orchestrator.text(), tokens);
+        if self.request.logprobs.is_some() {
+            let span = tracing::info_span!(
+                names::PREFILL_SPAN,
+                { names::LEVEL } = self.orchestrator.names()[0]
+            );
+            let known = echo::score(
+                &self.cascade,
+                &self.request,
+                &mut prompt,
+                &mut self.statistics,
+            );
+            let known = known.instrument(span).await;
+            self.cached = Some(known.map_err(|error| self.failed(error))?);
+        }
+        let finish = (self.left == 0).then(|| self.finish(Reason::Length));
+        Ok(Chunk {
+            prompt,
+            tokens: Vec::new(),
+            calls: self.timed_calls(),
+            finish,
+        })
     }
 
     /// Only the target's failures end a text.
@@ -215,13 +262,15 @@ impl Generation {
     }
 
     /// Takes a round's tokens up to the first that ends the text.
-    fn write(&mut self, mut tokens: VecDeque<DraftToken>) -> Chunk {
+    fn write(
+        &mut self,
+        mut tokens: VecDeque<DraftToken>,
+        mut logprobs: VecDeque<Logprobs>,
+    ) -> Chunk {
         let mut chunk = Chunk {
+            prompt: Vec::new(),
             tokens: Vec::with_capacity(tokens.len()),
-            calls: self
-                .recorder
-                .as_ref()
-                .map_or_else(Vec::new, |recorder| recorder.take()),
+            calls: self.timed_calls(),
             finish: None,
         };
         let mut reason = None;
@@ -229,17 +278,31 @@ impl Generation {
             self.left -= 1;
             self.request.context.extend([token.id]);
             let (text, end) = self.read(token.id);
-            chunk.tokens.push(Written { token, text });
+            chunk.tokens.push(Written {
+                token,
+                text,
+                logprobs: logprobs.pop_front(),
+            });
             reason = end;
         }
-        chunk.finish = reason.map(|reason| {
-            self.readers.collect(&mut self.statistics);
-            Finish {
-                reason,
-                statistics: std::mem::take(&mut self.statistics),
-            }
-        });
+        chunk.finish = reason.map(|reason| self.finish(reason));
         chunk
+    }
+
+    fn finish(&mut self, reason: Reason) -> Finish {
+        self.readers.collect(&mut self.statistics);
+        let prompt = self.request.context.prompt_len();
+        Finish {
+            reason,
+            statistics: std::mem::take(&mut self.statistics),
+            cached: self.cached.unwrap_or(0).min(prompt),
+        }
+    }
+
+    /// The calls that have ended since the last chunk.
+    fn timed_calls(&self) -> Vec<TimedCall> {
+        let recorder = self.recorder.as_ref();
+        recorder.map_or_else(Vec::new, |recorder| recorder.take())
     }
 
     /// The text that becomes certain with a token, and whether the text ends there.

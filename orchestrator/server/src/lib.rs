@@ -3,7 +3,8 @@
 //! In reading order:
 //!
 //! - [`orchestrator`]: what every request shares
-//! - [`generation`], `readers`, [`admission`]: the life of one text, which drafters have read it, and its turn
+//! - [`generation`], [`echo`], `readers`, [`admission`]: the life of one text, its prompt given back, which drafters have
+//!   read it, and its turn
 //! - [`timeline`]: which level did what when, for texts that are watched
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
@@ -19,6 +20,7 @@ pub mod admission;
 mod clock;
 mod date;
 pub mod decoder;
+pub mod echo;
 pub mod error;
 pub mod generation;
 pub mod http;

@@ -116,6 +116,26 @@ impl Text {
         self.tokenizer.decode(tokens, true).unwrap_or_default()
     }
 
+    /// A token spelled out, special ones too; a part of a character as the tokenizer's own list writes it.
+    pub fn spelling(&self, token: Token) -> String {
+        let text = self.alone(token);
+        let listed = || self.tokenizer.id_to_token(token).unwrap_or_default();
+        text.unwrap_or_else(listed)
+    }
+
+    /// Whether a token is a text of its own, and not a part of a character.
+    pub fn is_whole(&self, token: Token) -> bool {
+        self.alone(token).is_some()
+    }
+
+    /// The text of a token within others: some decoders drop the space that a first one begins with.
+    fn alone(&self, token: Token) -> Option<String> {
+        let decode = |tokens: &[Token]| self.tokenizer.decode(tokens, false).ok();
+        let (once, twice) = (decode(&[token])?, decode(&[token, token])?);
+        let text = twice.strip_prefix(&once)?;
+        (!text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER)).then(|| text.to_owned())
+    }
+
     /// Whether a token is left out of texts.
     pub fn is_special(&self, token: Token) -> bool {
         self.special.contains(&token)

@@ -4,7 +4,7 @@ use axum::{
     Json,
     response::{IntoResponse as _, Response},
 };
-use csd_level::{DraftToken, Statistics};
+use csd_level::{DraftToken, Logprobs, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::future::try_join_all;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use tracing::Span;
 use super::{
     events,
     job::{Form, Job},
+    logprobs::{self, Scored},
     plan,
 };
 use crate::{
@@ -28,17 +29,39 @@ pub(super) struct Answer {
     text: String,
     tokens: Vec<DraftToken>,
     calls: Vec<TimedCall>,
+    /// Its tokens, the prompt's before them where that is given back, until somebody takes them.
+    scored: Vec<Scored>,
+    /// Characters so far.
+    characters: usize,
     finish: Option<Finish>,
 }
 
 impl Answer {
     pub(super) fn add(&mut self, chunk: &Chunk) {
+        for given in &chunk.prompt {
+            self.push(given.token, &given.text, given.logprobs.clone());
+        }
         for written in &chunk.tokens {
-            self.text.push_str(&written.text);
+            self.push(written.token.id, &written.text, written.logprobs.clone());
             self.tokens.push(written.token.clone());
         }
         self.calls.extend_from_slice(&chunk.calls);
         self.finish.clone_from(&chunk.finish);
+    }
+
+    fn push(&mut self, token: Token, text: &str, logprobs: Option<Logprobs>) {
+        self.scored.push(Scored {
+            token,
+            offset: self.characters,
+            logprobs,
+        });
+        self.characters += text.chars().count();
+        self.text.push_str(text);
+    }
+
+    /// What has come since this was asked last.
+    pub(super) fn take_scored(&mut self) -> Vec<Scored> {
+        std::mem::take(&mut self.scored)
     }
 
     pub(super) fn is_finished(&self) -> bool {
@@ -75,6 +98,13 @@ pub(super) fn count(answers: &[Answer]) -> usize {
     answers.iter().map(|answer| answer.tokens.len()).sum()
 }
 
+/// Tokens of the prompts that the target knew already: of each prompt, as its first text found it.
+pub(super) fn cached(job: &Job, answers: &[Answer]) -> usize {
+    let firsts = answers.iter().step_by(job.options.choices());
+    let finish = firsts.filter_map(|answer| answer.finish.as_ref());
+    finish.map(|finish| finish.cached).sum()
+}
+
 /// Notes in the request's span what came out.
 pub(super) fn trace(span: &Span, answers: &[Answer]) {
     let reasons: Vec<&str> = answers.iter().filter_map(Answer::reason).collect();
@@ -91,6 +121,10 @@ pub(super) async fn respond(job: Job, generations: Vec<Generation>) -> Result<Re
             "logprobs": null,
             "finish_reason": answer.reason(),
         });
+        if job.options.scored() {
+            let text = job.orchestrator.text();
+            choice["logprobs"] = logprobs::report(job.form, text, &answer.scored);
+        }
         match job.form {
             Form::Completion => choice["text"] = json!(answer.text),
             Form::Chat => {
@@ -109,7 +143,7 @@ pub(super) async fn respond(job: Job, generations: Vec<Generation>) -> Result<Re
     };
     let mut body = job.head();
     body["choices"] = answers.iter().enumerate().map(choice).collect();
-    body["usage"] = job.usage(count(&answers));
+    body["usage"] = job.usage(count(&answers), cached(&job, &answers));
     body["cascade"] = report(&job, &answers);
     Ok(Json(body).into_response())
 }

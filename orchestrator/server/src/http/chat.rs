@@ -12,7 +12,8 @@ use serde_json::Value;
 
 use super::{
     fields::{Fields, named},
-    job::{Form, Job, Options},
+    job::{Form, Job, Options, Shape},
+    logprobs,
 };
 use crate::{Failure, Orchestrator, error::Result, template::Message};
 
@@ -27,8 +28,12 @@ pub(super) async fn create(
     let mut fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
     let messages = messages(fields.take("messages"))?;
     let old = fields.count("max_tokens", 1, MOST)?;
-    let max_tokens = fields.count("max_completion_tokens", 1, MOST)?.or(old);
-    let options = Options::parse(fields, max_tokens, &orchestrator)?;
+    let shape = Shape {
+        max_tokens: fields.count("max_completion_tokens", 1, MOST)?.or(old),
+        logprobs: logprobs::chat_alternatives(&mut fields)?,
+        echo: false,
+    };
+    let options = Options::parse(fields, shape, &orchestrator)?;
     let template = orchestrator.template().ok_or_else(|| {
         Failure::invalid(
             "messages",

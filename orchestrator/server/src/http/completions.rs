@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::{
     fields::{Fields, named},
-    job::{Form, Job, Options},
+    job::{Form, Job, Options, Shape},
+    logprobs,
 };
 use crate::{Failure, Orchestrator, error::Result};
 
@@ -27,10 +28,16 @@ pub(super) async fn create(
 ) -> Result<Response> {
     let mut fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
     let prompt = fields.take("prompt");
-    let max_tokens = fields.count("max_tokens", 1, u64::from(u32::MAX))?;
-    fields.only("echo", &json!(false))?;
+    let echo = fields.boolean("echo")?.unwrap_or(false);
+    let least = if echo { 0 } else { 1 }; // a prompt alone may be asked for
+    let max_tokens = fields.count("max_tokens", least, u64::from(u32::MAX))?;
     fields.only("best_of", &json!(1))?;
-    let options = Options::parse(fields, max_tokens.or(Some(MAX_TOKENS)), &orchestrator)?;
+    let shape = Shape {
+        max_tokens: max_tokens.or(Some(MAX_TOKENS)),
+        logprobs: logprobs::alternatives(&mut fields)?,
+        echo,
+    };
+    let options = Options::parse(fields, shape, &orchestrator)?;
     let prompts = prompts(prompt, &orchestrator).await?;
     Job::new(orchestrator, Form::Completion, prompts, options)
         .run()

@@ -29,6 +29,16 @@ pub(super) enum Form {
     Chat,
 }
 
+/// What each route has fields of its own for.
+pub(super) struct Shape {
+    /// Tokens to write; absent: as many as fit.
+    pub(super) max_tokens: Option<usize>,
+    /// What the target thinks of each token, with so many alternatives.
+    pub(super) logprobs: Option<usize>,
+    /// Whether the prompt is given back.
+    pub(super) echo: bool,
+}
+
 /// The fields that all routes share, checked.
 pub(super) struct Options {
     pub(super) stream: bool,
@@ -37,7 +47,7 @@ pub(super) struct Options {
     /// When the request began, if it wants to know where its time went.
     pub(super) timed: Option<Instant>,
     choices: usize,
-    max_tokens: Option<usize>,
+    shape: Shape,
     sampling: Sampling,
     plan: NamedPlan,
     stop: Vec<String>,
@@ -54,10 +64,10 @@ pub(super) struct Job {
 }
 
 impl Options {
-    /// Takes the shared fields, `max_tokens` under the name that the route has for it, and refuses all others.
+    /// Takes the shared fields, and refuses all others.
     pub(super) fn parse(
         mut fields: Fields,
-        max_tokens: Option<usize>,
+        shape: Shape,
         orchestrator: &Orchestrator,
     ) -> Result<Self> {
         if let Some(asked) = fields.text("model")?
@@ -77,13 +87,27 @@ impl Options {
                 .unwrap_or(false)
                 .then(Instant::now),
             choices: fields.count("n", 1, CHOICES)?.unwrap_or(1),
-            max_tokens,
             sampling: sampling::parse(&mut fields, orchestrator)?,
+            shape,
             plan: plan::parse(&mut fields, orchestrator)?,
             stop: sampling::stops(&mut fields)?,
         };
         fields.finish()?;
+        let (least, most) = (options.sampling.min_tokens, options.shape.max_tokens);
+        if most.is_some_and(|most| least as usize > most) {
+            let reason = format!("{least} are more than the tokens asked for");
+            return Err(Failure::invalid("min_tokens", reason));
+        }
         Ok(options)
+    }
+
+    /// Whether log-probabilities are answered.
+    pub(super) fn scored(&self) -> bool {
+        self.shape.logprobs.is_some()
+    }
+
+    pub(super) fn choices(&self) -> usize {
+        self.choices
     }
 
     pub(super) fn plan(&self) -> &NamedPlan {
@@ -161,12 +185,14 @@ impl Job {
         })
     }
 
-    pub(super) fn usage(&self, completion_tokens: usize) -> Value {
+    /// `cached_tokens` of the prompts were known to the target.
+    pub(super) fn usage(&self, completion_tokens: usize, cached_tokens: usize) -> Value {
         let prompt_tokens = self.prompt_tokens();
         json!({
             "prompt_tokens": prompt_tokens,
             "completion_tokens": completion_tokens,
             "total_tokens": prompt_tokens + completion_tokens,
+            "prompt_tokens_details": {"cached_tokens": cached_tokens},
         })
     }
 
@@ -183,7 +209,9 @@ impl Job {
                         ..options.sampling.clone()
                     },
                     plan: options.plan.clone(),
-                    max_tokens: options.max_tokens.unwrap_or(usize::MAX),
+                    max_tokens: options.shape.max_tokens.unwrap_or(usize::MAX),
+                    logprobs: options.shape.logprobs,
+                    echo: options.shape.echo,
                     stop: options.stop.clone(),
                     timed: options.timed,
                 });
@@ -206,7 +234,7 @@ impl Job {
             names::GEN_AI_INPUT_TOKENS,
             names::count(self.prompt_tokens()),
         );
-        if let Some(max_tokens) = options.max_tokens {
+        if let Some(max_tokens) = options.shape.max_tokens {
             span.record(names::GEN_AI_REQUEST_MAX_TOKENS, names::count(max_tokens));
         }
         let temperature = f64::from(options.sampling.temperature);

@@ -1,7 +1,7 @@
 //! The OpenAI-compatible API.
 //!
 //! - `fields`: a request's body, taken apart field by field, so that every error can name one
-//! - `sampling`, `plan`: the fields that say how tokens are chosen, and who drafts
+//! - `sampling`, `plan`, `logprobs`: the fields that say how tokens are chosen, who drafts, and what the target thinks
 //! - `job`: what a request comes to, whichever route it took
 //! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
 //!   from
@@ -16,6 +16,7 @@ mod failure;
 mod fields;
 mod health;
 mod job;
+mod logprobs;
 mod models;
 mod page;
 mod plan;

@@ -20,7 +20,7 @@ use super::{
     answer::{self, Answer},
     events, failure,
     job::{Form, Job},
-    plan,
+    logprobs, plan,
 };
 use crate::{
     Failure,
@@ -98,6 +98,11 @@ impl Writer {
             "logprobs": null,
             "finish_reason": finish.map(|finish| finish.reason.as_str()),
         });
+        let scored = self.answers[index].take_scored();
+        if self.job.options.scored() {
+            let text = self.job.orchestrator.text();
+            choice["logprobs"] = logprobs::report(self.job.form, text, &scored);
+        }
         match self.job.form {
             Form::Completion => choice["text"] = json!(chunk.text()),
             Form::Chat => choice["delta"] = json!({"content": chunk.text()}),
@@ -142,7 +147,8 @@ impl Writer {
         let mut events = Vec::new();
         if self.job.options.include_usage {
             let mut body = self.body(Vec::new());
-            body["usage"] = self.job.usage(answer::count(&self.answers));
+            let cached = answer::cached(&self.job, &self.answers);
+            body["usage"] = self.job.usage(answer::count(&self.answers), cached);
             events.push(event(&body));
         }
         events.push(Event::default().data(DONE));

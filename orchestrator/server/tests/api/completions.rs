@@ -272,6 +272,28 @@ async fn an_end_token_ends_the_text_unless_ignored_and_the_context_always_does()
 }
 
 #[tokio::test]
+async fn no_text_ends_before_its_least_length() {
+    let world = World::new();
+    let mut cut = 0;
+    for seed in 0..6 {
+        let mut body = request(seed, 1.0);
+        body["min_tokens"] = json!(40);
+        body["cascade"] = json!("off");
+        let own = world.complete(&body).await["choices"][0].take();
+        body["cascade"] = json!(null);
+        assert_eq!(world.complete(&body).await["choices"][0], own);
+        let ids = own["token_ids"].as_array().expect("ids");
+        assert!(ids.len() >= 40, "{}", ids.len());
+        let ends = |id: &&Value| (100..130).contains(&id.as_u64().expect("an id"));
+        assert_eq!(ids[..39].iter().filter(ends).count(), 0);
+        body["min_tokens"] = json!(null);
+        let free = world.complete(&body).await;
+        cut += usize::from(free["usage"]["completion_tokens"].as_u64() < Some(40));
+    }
+    assert!(cut > 0, "no text would have ended before");
+}
+
+#[tokio::test]
 async fn every_field_of_sampling_reaches_the_levels() {
     let world = World::new();
     let plain = world.complete(&request(1, 1.0)).await["choices"][0]["token_ids"].take();

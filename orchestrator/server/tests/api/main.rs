@@ -4,6 +4,7 @@ mod admission;
 mod completions;
 mod events;
 mod faults;
+mod logprobs;
 mod page;
 mod refusals;
 mod replicas;

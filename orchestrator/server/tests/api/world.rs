@@ -183,7 +183,7 @@ pub(crate) fn post(path: &str, body: impl ToString) -> Request<Body> {
         .expect("valid")
 }
 
-fn events(text: &str) -> Events {
+pub(crate) fn events(text: &str) -> Events {
     let mut events = Events {
         chunks: Vec::new(),
         done: false,
