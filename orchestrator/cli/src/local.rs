@@ -1,10 +1,14 @@
 //! A whole cascade on this machine: a worker process for every level, and the orchestrator in this process.
 
-use std::{ffi::OsString, path::Path, time::Duration};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::BoolishValueParser;
-use csd_config::Cascade;
+use csd_config::{Cascade, Source};
 use csd_orchestrator::ServeOptions;
 use csd_telemetry::{Guard, Options};
 use tokio::{
@@ -39,12 +43,26 @@ pub(crate) struct Local {
     orchestrator: Option<Orchestrator>,
 }
 
-/// Leave for levels to pretend that they run on other hardware.
-#[derive(Clone, Copy, Debug, Default, clap::Args)]
-pub(crate) struct Leave {
+/// What the command line changes about a cascade file.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Overrides {
+    /// Another model in the target's place: a Hugging Face folder or a GGUF file.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) target: Option<PathBuf>,
     /// Let levels emulate hardware as the cascade file asks, which they refuse without.
     #[arg(long, env = "CSD_ALLOW_EMULATION", value_parser = BoolishValueParser::new())]
     allow_emulation: bool,
+}
+
+impl Overrides {
+    /// The cascade as it is to run.
+    pub(crate) fn apply(&self, mut cascade: Cascade) -> Cascade {
+        let target = cascade.levels.first_mut().map(|level| &mut level.source);
+        if let (Some(path), Some(Source::Neural { model, .. })) = (&self.target, target) {
+            model.clone_from(path);
+        }
+        cascade
+    }
 }
 
 /// The orchestrator, in this process.
@@ -106,19 +124,19 @@ pub(crate) async fn serve(
 }
 
 impl Local {
-    /// Starts every level of `cascade` (read from `file`) that has no address in it.
+    /// Starts every level of `cascade` (read from `file`, `overrides` applied) that has no address in it.
     ///
     /// # Errors
     /// This program does not know itself.
     pub(crate) fn start(
         cascade: Cascade,
         file: Option<&Path>,
-        leave: Leave,
+        overrides: &Overrides,
         listener: TcpListener,
     ) -> Result<Self> {
         Ok(Self {
             url: format!("http://{}", listener.local_addr()?),
-            supervisor: Supervisor::start(specs(&cascade, file, leave)?),
+            supervisor: Supervisor::start(specs(&cascade, file, overrides)?),
             listener: Some(listener),
             orchestrator: None,
             cascade,
@@ -218,7 +236,7 @@ async fn ended(orchestrator: &mut Option<Orchestrator>) -> anyhow::Error {
 }
 
 /// How to start the levels that are not already somewhere.
-fn specs(cascade: &Cascade, file: Option<&Path>, leave: Leave) -> Result<Vec<Spec>> {
+fn specs(cascade: &Cascade, file: Option<&Path>, overrides: &Overrides) -> Result<Vec<Spec>> {
     let program = std::env::current_exe().context("cannot find the csd program itself")?;
     let here = cascade
         .levels
@@ -231,7 +249,11 @@ fn specs(cascade: &Cascade, file: Option<&Path>, leave: Leave) -> Result<Vec<Spe
                 arguments.extend(["--cascade".into(), file.into()]);
             }
             arguments.extend(["--level".into(), level.name.clone().into()]);
-            if leave.allow_emulation {
+            let target = overrides.target.as_ref();
+            if let Some(target) = target.filter(|_| level.name == cascade.levels[0].name) {
+                arguments.extend(["--model".into(), target.into()]);
+            }
+            if overrides.allow_emulation {
                 arguments.push("--allow-emulation".into());
             }
             arguments.push("--with-parent".into());

@@ -2,15 +2,17 @@
 //!
 //! In reading order:
 //!
-//! - [`commands`]: one file a command: worker, serve, up, generate, models, health, completions
+//! - [`commands`]: one file a command: worker, serve, up, generate, bench, models, health, completions
 //! - [`local`]: a whole cascade on this machine: the workers' processes and the orchestrator in this one
 //! - [`supervisor`]: keeps a process for every level
 //! - [`client`], [`completion`]: the other side of the API
+//! - [`benchmark`]: arms, trials and statistics of `csd bench`
 //! - [`screen`], [`report`], [`table`], [`paint`], [`output`]: what is shown
 //! - [`interrupt`]: being asked to stop
 //!
 //! Nothing is computed here: levels and cascade live in crates of their own. No command leaves a process behind.
 
+mod benchmark;
 mod client;
 mod commands;
 mod completion;
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{completions, generate, health, models, serve, up, worker};
+use crate::commands::{bench, completions, generate, health, models, serve, up, worker};
 use crate::interrupt::Interrupted;
 
 /// What a shell expects of a command that Ctrl-C ended.
@@ -43,6 +45,7 @@ const INTERRUPTED: u8 = 130;
 Examples:
   csd generate \"fn main() {\"       write a text with the bundled models, and show who wrote what
   csd up                           serve them at http://127.0.0.1:8080 (OpenAI-compatible)
+  csd bench                        measure plans against the target alone
   csd help COMMAND                 more about a command
 
 Logs go to stderr; CSD_LOG=debug shows more of them. OTEL_EXPORTER_OTLP_ENDPOINT sends traces to a collector."
@@ -56,6 +59,7 @@ struct Csd {
 enum Command {
     Up(up::Args),
     Generate(generate::Args),
+    Bench(bench::Args),
     Serve(serve::Args),
     Worker(worker::Args),
     Models(models::Args),
@@ -79,6 +83,7 @@ async fn run(command: Command) -> Result<()> {
     match command {
         Command::Up(args) => up::run(args).await,
         Command::Generate(args) => generate::run(args).await,
+        Command::Bench(args) => bench::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Models(args) => models::run(args).await,

@@ -17,7 +17,7 @@ use crate::{
     client::Client,
     completion::Completion,
     interrupt::{Interrupt, Interrupted},
-    local::{self, Leave, Local},
+    local::{self, Local, Overrides},
     screen::{Progress, Screen},
 };
 
@@ -78,7 +78,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    leave: Leave,
+    overrides: Overrides,
 }
 
 /// Writes the text.
@@ -100,10 +100,12 @@ pub(crate) async fn run(args: Args) -> Result<()> {
 impl Args {
     /// Starts a cascade for this one text, and ends it afterwards, however it goes.
     async fn alone(&self, prompt: String, interrupt: &mut Interrupt) -> Result<()> {
-        let cascade = local::cascade(self.cascade.as_deref())?;
+        let cascade = self
+            .overrides
+            .apply(local::cascade(self.cascade.as_deref())?);
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
-        let mut local = Local::start(cascade, self.cascade.as_deref(), self.leave, listener)?;
+        let mut local = Local::start(cascade, self.cascade.as_deref(), &self.overrides, listener)?;
         let work = async {
             local
                 .ready(|worker| {
@@ -169,7 +171,9 @@ impl Args {
         if !self.chat {
             return Ok(prompt);
         }
-        let cascade = local::cascade(self.cascade.as_deref())?;
+        let cascade = self
+            .overrides
+            .apply(local::cascade(self.cascade.as_deref())?);
         let folder = Text::folder(&cascade)?;
         let message = Message {
             role: "user".into(),
@@ -206,7 +210,7 @@ impl Args {
 }
 
 /// A plan as the API takes it: a name, or an object; a bare matrix becomes one.
-fn plan(text: &str) -> Result<Value, String> {
+pub(super) fn plan(text: &str) -> Result<Value, String> {
     if !text.starts_with(['{', '[']) {
         return Ok(text.into());
     }

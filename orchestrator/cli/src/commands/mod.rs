@@ -1,5 +1,6 @@
 //! One file a command, all of one shape: `Args`, and `run(args)`.
 
+pub(crate) mod bench;
 pub(crate) mod completions;
 pub(crate) mod generate;
 pub(crate) mod health;

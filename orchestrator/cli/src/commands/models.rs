@@ -59,12 +59,17 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     }
 }
 
-fn inspect(checkpoint: &Checkpoint) -> Result<()> {
+/// How many weights a checkpoint has, by its shapes.
+pub(super) fn weights(checkpoint: &Checkpoint) -> usize {
     let config = &checkpoint.config;
     let attention = 2 * (config.query_width() + config.kv_width()) * config.hidden;
     let feed_forward = 3 * config.hidden * config.ffn;
     let embeddings = config.embeddings * config.hidden * if config.tied { 1 } else { 2 };
-    let weights = config.layers * (attention + feed_forward) + embeddings;
+    config.layers * (attention + feed_forward) + embeddings
+}
+
+fn inspect(checkpoint: &Checkpoint) -> Result<()> {
+    let config = &checkpoint.config;
     output::line(format_args!(
         "architecture  {:?}
 layers        {} × {}
@@ -88,7 +93,7 @@ fingerprint   {}",
         if config.tied { ", tied" } else { "" },
         config.context,
         config.end_tokens,
-        weights as f64 / 1e6,
+        weights(checkpoint) as f64 / 1e6,
         checkpoint.tokens.fingerprint,
         checkpoint.fingerprint()?,
     ))

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     interrupt::Interrupt,
-    local::{self, Leave, Local},
+    local::{self, Local, Overrides},
     output,
     supervisor::{Announcement, Event},
     table::Table,
@@ -37,14 +37,16 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    leave: Leave,
+    overrides: Overrides,
 }
 
 /// Runs the cascade until it is asked to stop.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut interrupt = Interrupt::catch()?;
     let _seen = local::see(true)?;
-    let cascade = local::cascade(args.cascade.as_deref())?;
+    let cascade = args
+        .overrides
+        .apply(local::cascade(args.cascade.as_deref())?);
     let listen = args.listen.as_deref().or(cascade.listen.as_deref());
     let listener = local::bind(listen.unwrap_or(DEFAULT)).await?;
     let show = Show {
@@ -52,7 +54,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         cascade: cascade.clone(),
     };
 
-    let mut local = Local::start(cascade, args.cascade.as_deref(), args.leave, listener)?;
+    let mut local = Local::start(cascade, args.cascade.as_deref(), &args.overrides, listener)?;
     let ended = tokio::select! {
         ended = show.run(&mut local) => ended,
         () = interrupt.next() => {

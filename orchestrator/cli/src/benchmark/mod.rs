@@ -1,0 +1,21 @@
+//! What `csd bench` is made of. In reading order:
+//!
+//! - [`workload`]: what is written
+//! - [`arm`]: who is compared, and the settings that are tuned
+//! - [`server`]: whoever answers: a cascade, or a peer
+//! - [`sample`]: one text, asked for and timed
+//! - [`trial`]: arms side by side, prompt by prompt in turn; tuning
+//! - [`account`]: calls, acceptance, and where the time went
+//! - [`interval`], [`score`]: what it comes to
+//! - [`table`], [`plot`]: how it is shown
+
+pub(crate) mod account;
+pub(crate) mod arm;
+pub(crate) mod interval;
+pub(crate) mod plot;
+pub(crate) mod sample;
+pub(crate) mod score;
+pub(crate) mod server;
+pub(crate) mod table;
+pub(crate) mod trial;
+pub(crate) mod workload;

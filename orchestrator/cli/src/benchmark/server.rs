@@ -1,0 +1,143 @@
+//! Whoever is measured: a csd orchestrator, or any other server with an OpenAI-compatible API.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use csd_transport::{Gauges, RemoteLevel, RemoteOptions};
+use serde::Deserialize;
+
+use crate::client::Client;
+
+/// A server that has been asked what it is.
+#[derive(Debug)]
+pub(crate) struct Server {
+    /// What the tables call it; empty for the cascade that the run is about.
+    pub(crate) name: String,
+    pub(crate) client: Client,
+    /// The model to ask for.
+    pub(crate) model: String,
+    /// What a csd orchestrator says of itself; none from a peer.
+    pub(crate) cascade: Option<Cascade>,
+    /// The rows of the target's forward that cost little more than one, where it is known: no draft is longer.
+    pub(crate) rows: Option<usize>,
+    /// The hardware that levels pretend to run on, by level.
+    pub(crate) emulation: BTreeMap<String, String>,
+    /// Levels that can be asked for their counters, by name.
+    workers: Vec<(String, RemoteLevel)>,
+}
+
+/// A csd orchestrator's levels and plans.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Cascade {
+    /// Target first.
+    pub(crate) levels: Vec<Level>,
+    /// Names of plans.
+    pub(crate) plans: Vec<String>,
+}
+
+/// One of its levels.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Level {
+    pub(crate) name: String,
+    kind: String,
+}
+
+/// `GET /v1/models`
+#[derive(Debug, Deserialize)]
+struct Models {
+    data: Vec<Model>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Model {
+    id: String,
+    cascade: Option<Cascade>,
+}
+
+impl Level {
+    /// Whether it is Max-Gram.
+    pub(crate) fn is_statistical(&self) -> bool {
+        self.kind == "statistical"
+    }
+}
+
+impl Server {
+    /// Asks a server what it offers. `workers` are the addresses of its levels where they are known.
+    ///
+    /// # Errors
+    /// Nobody answers, or nobody who has a model.
+    pub(crate) async fn meet(
+        name: &str,
+        url: &str,
+        workers: &BTreeMap<String, String>,
+    ) -> Result<Self> {
+        let client = Client::new(url)?;
+        let (status, body) = client.get("/v1/models").await?;
+        let models: Models = serde_json::from_slice(&body)
+            .with_context(|| format!("{url}/v1/models answers {status} and no list of models"))?;
+        let model = models.data.into_iter().next();
+        let model = model.with_context(|| format!("{url} offers no model"))?;
+        let mut server = Self {
+            name: name.to_owned(),
+            client,
+            model: model.id,
+            cascade: model.cascade,
+            rows: None,
+            emulation: BTreeMap::new(),
+            workers: Vec::new(),
+        };
+        for (level, address) in workers {
+            server
+                .ask(level, address)
+                .await
+                .with_context(|| level.clone())?;
+        }
+        Ok(server)
+    }
+
+    /// Asks a level what it is.
+    async fn ask(&mut self, name: &str, address: &str) -> Result<()> {
+        let level = RemoteLevel::connect(address, RemoteOptions::default()).await?;
+        let description = level.probe().await?;
+        let target = self
+            .cascade
+            .as_ref()
+            .and_then(|cascade| cascade.levels.first());
+        if target.is_some_and(|target| target.name == name) {
+            self.rows = Some(description.rows);
+        }
+        if let Some(emulation) = description.emulation {
+            self.emulation.insert(name.to_owned(), emulation);
+        }
+        self.workers.push((name.to_owned(), level));
+        Ok(())
+    }
+
+    /// Forwards of all levels so far, and how many of them overran the hardware that is emulated.
+    ///
+    /// # Errors
+    /// A level does not answer.
+    pub(crate) async fn forwards(&self) -> Result<Forwards> {
+        let mut sum = Forwards::default();
+        for (name, level) in &self.workers {
+            let gauges: Gauges = level.gauges().await.with_context(|| name.clone())?;
+            sum.all += gauges.forwards;
+            sum.overruns += gauges.overruns;
+        }
+        Ok(sum)
+    }
+}
+
+/// Counters of forwards.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Forwards {
+    pub(crate) all: u64,
+    pub(crate) overruns: u64,
+}
+
+impl Forwards {
+    /// Whether so many have overrun since `before` that the times between mean nothing: more than one in a hundred.
+    pub(crate) fn void_since(self, before: Self) -> bool {
+        (self.overruns - before.overruns) * 100 > self.all - before.all
+    }
+}

@@ -1,0 +1,372 @@
+//! `csd bench`: how fast which plan writes, beside the target alone and beside other servers.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
+use csd_config::Cascade;
+use csd_engine::Checkpoint;
+use csd_telemetry::Options;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::generate::plan;
+use crate::{
+    benchmark::{
+        arm::{Family, Kind},
+        plot,
+        sample::Task,
+        score::{Cell, Conditions, Run},
+        server::{Forwards, Server},
+        table,
+        trial::{Trial, compare},
+        workload::{Workload, clone_around},
+    },
+    interrupt::{Interrupt, Interrupted},
+    local::{self, Local, Overrides},
+    output,
+    screen::Progress,
+};
+
+/// Texts of each arm whose calls are timed, after the race: timing them costs time.
+const EXPLAINED: usize = 6;
+
+/// Measure plans against the target alone, and this cascade against other servers.
+///
+/// Arms take turns prompt by prompt. Settings (the K of each plan) are tuned on one half of the prompts and scored on the
+/// other. Every text is compared with the target's own; one that differs makes the run fail. Without --url the cascade is
+/// started for the run, as `csd up` starts it. The tables go to stdout; JSON, Markdown and SVG to --out.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  csd bench                                        the bundled cascade, arithmetic and code, a few minutes
+  csd bench config/tiny-q8.toml --target target/enlarged/target --prompts 60
+  csd bench config/emulated-paper.toml --allow-emulation --workload arithmetic-long
+  csd bench config/tiny-q8.toml --url other=http://127.0.0.1:9000
+  csd bench --url http://127.0.0.1:9000            a peer alone
+  csd bench --full                                 all workloads, temperatures and concurrencies: hours")]
+pub(crate) struct Args {
+    /// The cascade file [default: the bundled config/tiny.toml, unless there is --url].
+    cascade: Option<PathBuf>,
+    /// Another server with an OpenAI-compatible API; may be given several times. One of csd's shows all its plans.
+    #[arg(long = "url", value_name = "[NAME=]URL")]
+    urls: Vec<String>,
+    /// Compare these arms alone.
+    #[arg(long = "arm", value_name = "ARM", value_delimiter = ',')]
+    arms: Vec<Kind>,
+    /// A further plan: a preset's name, a matrix K, or an object as in a request.
+    #[arg(long = "plan", value_name = "PLAN", value_parser = plan)]
+    plans: Vec<Value>,
+    /// What is written.
+    #[arg(long = "workload", value_name = "WORKLOAD", value_delimiter = ',', default_values = ["arithmetic", "code"])]
+    workloads: Vec<Workload>,
+    /// 0 always takes the likeliest token.
+    #[arg(long = "temperature", value_name = "T", value_delimiter = ',', default_values_t = [0.0])]
+    temperatures: Vec<f64>,
+    /// Texts at once.
+    #[arg(long = "concurrency", value_name = "N", value_delimiter = ',', default_values_t = [1])]
+    concurrencies: Vec<usize>,
+    /// Prompts of each workload; every other one is for tuning.
+    #[arg(long, value_name = "N", default_value_t = 24)]
+    prompts: usize,
+    /// Tokens of a text at most [default: the workload's own].
+    #[arg(long, value_name = "N")]
+    max_tokens: Option<usize>,
+    /// All workloads, temperatures 0, 0.7 and 1, concurrencies 1, 2, 4 and 8, 120 prompts.
+    #[arg(long)]
+    full: bool,
+    /// Measure although traces are exported, which costs time itself.
+    #[arg(long)]
+    traced: bool,
+    /// Where bench.json, bench.md, speeds.svg and times.svg are written [default: target/bench in the clone].
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+/// Measures.
+pub(crate) async fn run(mut args: Args) -> Result<()> {
+    let mut interrupt = Interrupt::catch()?;
+    let _seen = local::see(true)?;
+    if Options::from_env().otlp_endpoint.is_some() && !args.traced {
+        bail!(
+            "traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT is set), which costs time; unset it, or say --traced to measure that too"
+        );
+    }
+    if args.full {
+        args.complete();
+    }
+    let root = clone_around(&std::env::current_dir()?)?;
+    if args.cascade.is_none() && !args.urls.is_empty() {
+        let unknown = BTreeMap::new();
+        let measured = args.measure(&root, Vec::new(), &unknown);
+        return tokio::select! {
+            measured = measured => measured,
+            () = interrupt.next() => Err(Interrupted.into()),
+        };
+    }
+    args.alone(&root, &mut interrupt).await
+}
+
+impl Args {
+    /// Everything.
+    fn complete(&mut self) {
+        self.workloads = Workload::value_variants().to_vec();
+        self.temperatures = vec![0.0, 0.7, 1.0];
+        self.concurrencies = vec![1, 2, 4, 8];
+        self.prompts = 120;
+    }
+
+    /// Starts the cascade for the run, and ends it afterwards, however it goes.
+    async fn alone(&self, root: &Path, interrupt: &mut Interrupt) -> Result<()> {
+        let cascade = self
+            .overrides
+            .apply(local::cascade(self.cascade.as_deref())?);
+        let parameters = parameters(&cascade)?;
+        let progress = Progress::levels(cascade.levels.len());
+        let listener = local::bind("127.0.0.1:0").await?;
+        let mut local = Local::start(cascade, self.cascade.as_deref(), &self.overrides, listener)?;
+        let work = async {
+            let mut workers = BTreeMap::new();
+            local
+                .ready(|worker| {
+                    progress.ready(worker);
+                    workers.insert(worker.level.clone(), worker.address.clone());
+                    Ok(())
+                })
+                .await?;
+            progress.done();
+            let own = Server::meet("", &local.url, &workers).await?;
+            self.measure(root, vec![own], &parameters).await
+        };
+        let measured = tokio::select! {
+            measured = work => measured,
+            () = interrupt.next() => Err(Interrupted.into()),
+        };
+        progress.done();
+        // Who asks twice does not want to wait; what is left is killed then.
+        tokio::select! {
+            () = local.stop() => {}
+            () = interrupt.next() => {}
+        }
+        measured
+    }
+
+    /// All cells over `servers` and the peers.
+    async fn measure(
+        &self,
+        root: &Path,
+        mut servers: Vec<Server>,
+        parameters: &BTreeMap<String, f64>,
+    ) -> Result<()> {
+        for url in &self.urls {
+            let (name, url) = url.split_once('=').unwrap_or((url, url));
+            servers.push(Server::meet(name, url, &BTreeMap::new()).await?);
+        }
+        let mut run = Run {
+            version: env!("CARGO_PKG_VERSION"),
+            subject: self.subject(&servers),
+            machine: machine(),
+            emulation: servers
+                .iter()
+                .flat_map(|server| server.emulation.clone())
+                .collect(),
+            cells: Vec::new(),
+        };
+        output::write(table::heading(&run).as_bytes())?;
+        for &workload in &self.workloads {
+            let prompts = workload.prompts(root, self.prompts)?;
+            for &temperature in &self.temperatures {
+                for &concurrency in &self.concurrencies {
+                    ensure!(concurrency > 0, "--concurrency: must be at least 1");
+                    let task = Task {
+                        workload,
+                        temperature,
+                        max_tokens: self.max_tokens,
+                    };
+                    let cell = self
+                        .cell(task, concurrency, &prompts, &servers, parameters)
+                        .await?;
+                    output::write(table::cell(&cell).as_bytes())?;
+                    run.cells.push(cell);
+                }
+            }
+        }
+        let out = self
+            .out
+            .clone()
+            .unwrap_or_else(|| root.join("target/bench"));
+        write(&out, &run)?;
+        output::line(format_args!("\nwritten to {}", out.display()))?;
+        let differences: usize = run.cells.iter().map(|cell| cell.differences.len()).sum();
+        ensure!(
+            differences == 0,
+            "{differences} texts are not the target's own"
+        );
+        ensure!(
+            run.cells.iter().all(|cell| !cell.void),
+            "a cell is void: this machine is slower than the hardware that it emulates"
+        );
+        Ok(())
+    }
+
+    /// Tunes, races, explains.
+    async fn cell(
+        &self,
+        task: Task,
+        concurrency: usize,
+        prompts: &[String],
+        servers: &[Server],
+        parameters: &BTreeMap<String, f64>,
+    ) -> Result<Cell> {
+        let half = |rest| {
+            prompts
+                .iter()
+                .skip(rest)
+                .step_by(2)
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        let (tuning, scored) = (half(0), half(1));
+        let bar = ProgressBar::new(0);
+        bar.set_style(ProgressStyle::with_template(
+            "{bar:40} {pos}/{len} texts, {eta} left: {msg}",
+        )?);
+        let trial = Trial {
+            servers,
+            task,
+            concurrency,
+            bar: &bar,
+        };
+        let families = self.families(servers);
+        ensure!(!families.is_empty(), "there is nothing to compare");
+        let explained = scored.len().min(EXPLAINED);
+        let texts = families
+            .iter()
+            .map(|family| trial.tuning(family, tuning.len()));
+        bar.set_length(texts.sum::<u64>() + (families.len() * (scored.len() + explained)) as u64);
+
+        let before = forwards(servers).await?;
+        let (mut arms, mut differences) = (Vec::new(), Vec::new());
+        for family in families {
+            bar.set_message(format!("tuning {}", family.name));
+            arms.push(trial.tune(family, &tuning, &mut differences).await?);
+        }
+        bar.set_message(format!(
+            "{}, temperature {}, {concurrency} at once",
+            task.workload.name(),
+            task.temperature
+        ));
+        let lanes = trial.race(arms, &scored).await?;
+        differences.extend(compare(&lanes, &scored));
+        let after = forwards(servers).await?;
+        let mut texts = Vec::new();
+        for lane in &lanes {
+            texts.push(trial.explain(&lane.arm, &scored[..explained]).await?);
+        }
+        bar.finish_and_clear();
+        let void = after
+            .iter()
+            .zip(&before)
+            .any(|(after, &before)| after.void_since(before));
+        let conditions = Conditions {
+            task,
+            concurrency,
+            tuned_on: tuning.len(),
+            scored_on: scored.len(),
+            servers,
+            parameters,
+        };
+        conditions.cell(&lanes, &texts, void, differences)
+    }
+
+    /// Everybody who is compared: every way that each csd server can go, and each peer as it is.
+    fn families(&self, servers: &[Server]) -> Vec<Family> {
+        let wanted = Kind::value_variants().iter();
+        let wanted: Vec<Kind> = wanted
+            .copied()
+            .filter(|kind| self.arms.is_empty() || self.arms.contains(kind))
+            .collect();
+        let mut families = Vec::new();
+        for (index, server) in servers.iter().enumerate() {
+            if server.cascade.is_none() {
+                families.push(Family::single(server.name.clone(), index, None));
+                continue;
+            }
+            families.extend(wanted.iter().filter_map(|kind| kind.family(index, server)));
+            let plans = self.plans.iter();
+            families.extend(
+                plans.map(|plan| Family::single("given".into(), index, Some(plan.clone()))),
+            );
+        }
+        families
+    }
+
+    fn subject(&self, servers: &[Server]) -> String {
+        let server = |server: &Server| match server.name.as_str() {
+            "" => server.model.clone(),
+            name => name.to_owned(),
+        };
+        let target = self.overrides.target.as_ref();
+        let target = target.map(|target| format!(" (target {})", target.display()));
+        servers.iter().map(server).collect::<Vec<_>>().join(", ") + &target.unwrap_or_default()
+    }
+}
+
+async fn forwards(servers: &[Server]) -> Result<Vec<Forwards>> {
+    let mut forwards = Vec::with_capacity(servers.len());
+    for server in servers {
+        forwards.push(server.forwards().await?);
+    }
+    Ok(forwards)
+}
+
+/// Parameters of each neural level, as its checkpoint's shapes tell.
+fn parameters(cascade: &Cascade) -> Result<BTreeMap<String, f64>> {
+    let mut parameters = BTreeMap::new();
+    for level in &cascade.levels {
+        if let csd_config::Source::Neural { model, .. } = &level.source {
+            let checkpoint = Checkpoint::open(model)?;
+            parameters.insert(
+                level.name.clone(),
+                super::models::weights(&checkpoint) as f64,
+            );
+        }
+    }
+    Ok(parameters)
+}
+
+/// The processor by its name, and how many threads it runs.
+fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let name = name.map_or(std::env::consts::ARCH, |(_, name)| name);
+    format!("{name}, {cores} threads")
+}
+
+/// Writes what was found out.
+fn write(folder: &Path, run: &Run) -> Result<()> {
+    let mut markdown = table::heading(run);
+    markdown.extend(run.cells.iter().map(table::cell));
+    markdown.extend(run.cells.iter().map(table::details));
+    let files = [
+        ("bench.json", serde_json::to_string_pretty(run)?),
+        ("bench.md", markdown),
+        ("speeds.svg", plot::speeds(run)),
+        ("times.svg", plot::times(run)),
+    ];
+    let failed = || format!("cannot write to {}", folder.display());
+    fs::create_dir_all(folder).with_context(failed)?;
+    for (name, text) in files {
+        fs::write(folder.join(name), text).with_context(failed)?;
+    }
+    Ok(())
+}
