@@ -55,6 +55,8 @@ pub struct Cascade {
     pub plan: Plan,
     /// Deadlines and bounds.
     pub limits: Limits,
+    /// The certificates of whoever reads this file: worker or orchestrator.
+    pub tls: Tls,
     /// The levels, target first, Max-Gram (if any) last.
     pub levels: Vec<Level>,
 }
@@ -90,6 +92,17 @@ pub struct Limits {
     pub waiting_requests: usize,
     /// The largest request body in bytes.
     pub body_bytes: usize,
+}
+
+/// PEM files for TLS between orchestrator and workers. Each process may have its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Whom to trust. A worker that has it lets in nobody without a certificate of it.
+    pub ca: Option<PathBuf>,
+    /// Who one is: a worker to its callers, the orchestrator to its workers.
+    pub certificate: Option<PathBuf>,
+    /// The certificate's private key.
+    pub key: Option<PathBuf>,
 }
 
 /// One level.
@@ -256,6 +269,11 @@ impl Check<'_> {
             listen: file.listen,
             plan: self.plan(file.plan)?,
             limits: self.limits(&file.limits)?,
+            tls: Tls {
+                ca: file.tls.ca.map(|path| self.path(path)),
+                certificate: file.tls.certificate.map(|path| self.path(path)),
+                key: file.tls.key.map(|path| self.path(path)),
+            },
             levels,
         })
     }

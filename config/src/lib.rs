@@ -10,5 +10,5 @@ pub mod cascade;
 pub mod emulation;
 mod raw;
 
-pub use cascade::{Cascade, Error, Level, Limits, Plan, Source, Weights};
+pub use cascade::{Cascade, Error, Level, Limits, Plan, Source, Tls, Weights};
 pub use emulation::Emulation;

@@ -13,6 +13,8 @@ pub(crate) struct File {
     pub listen: Option<String>,
     pub plan: Option<Plan>,
     #[serde(default)]
+    pub tls: Tls,
+    #[serde(default)]
     pub limits: Limits,
     #[serde(rename = "level")]
     pub levels: Vec<Level>,
@@ -26,6 +28,15 @@ pub(crate) struct Plan {
     pub k: Option<Vec<Vec<u32>>>,
     pub lenience: Option<f32>,
     pub pipelined: Option<bool>,
+}
+
+/// `[tls]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Tls {
+    pub ca: Option<PathBuf>,
+    pub certificate: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 /// `[limits]`

@@ -11,6 +11,7 @@ use clap::builder::BoolishValueParser;
 use csd_config::{Cascade, Source};
 use csd_orchestrator::ServeOptions;
 use csd_telemetry::{Guard, Options};
+use csd_worker::TlsArgs;
 use tokio::{
     net::TcpListener,
     sync::oneshot,
@@ -52,6 +53,8 @@ pub(crate) struct Overrides {
     /// Let levels emulate hardware as the cascade file asks, which they refuse without.
     #[arg(long, env = "CSD_ALLOW_EMULATION", value_parser = BoolishValueParser::new())]
     allow_emulation: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 impl Overrides {
@@ -61,6 +64,7 @@ impl Overrides {
         if let (Some(path), Some(Source::Neural { model, .. })) = (&self.target, target) {
             model.clone_from(path);
         }
+        cascade.tls = self.tls.over(&cascade.tls);
         cascade
     }
 }
@@ -249,6 +253,14 @@ fn specs(cascade: &Cascade, file: Option<&Path>, overrides: &Overrides) -> Resul
                 arguments.extend(["--cascade".into(), file.into()]);
             }
             arguments.extend(["--level".into(), level.name.clone().into()]);
+            let tls = &cascade.tls;
+            for (flag, file) in [
+                ("--tls-ca", &tls.ca),
+                ("--tls-certificate", &tls.certificate),
+                ("--tls-key", &tls.key),
+            ] {
+                arguments.extend(file.iter().flat_map(|file| [flag.into(), file.into()]));
+            }
             let target = overrides.target.as_ref();
             if let Some(target) = target.filter(|_| level.name == cascade.levels[0].name) {
                 arguments.extend(["--model".into(), target.into()]);

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use csd_config::Source;
 use csd_level::{Description, Error, Kind, Level as _, Result};
-use csd_transport::{Address, RemoteLevel};
+use csd_transport::{Address, ClientTls, RemoteLevel};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -45,9 +45,15 @@ impl Default for Patience {
 /// [`SetupError`] for a level without a usable address, and when the target does not answer.
 pub async fn find(
     levels: &[csd_config::Level],
+    tls: &csd_config::Tls,
     patience: Patience,
 ) -> Result<Vec<Arc<Seat>>, SetupError> {
-    let wanted: Result<Vec<_>, _> = levels.iter().enumerate().map(whereabouts).collect();
+    let (ca, certificate, key) = (&tls.ca, &tls.certificate, &tls.key);
+    let tls = ClientTls::load(ca.as_deref(), certificate.as_deref(), key.as_deref())?;
+    let levels_by_number = levels.iter().enumerate();
+    let wanted: Result<Vec<_>, _> = levels_by_number
+        .map(|(index, level)| whereabouts(index, level, tls.as_ref()))
+        .collect();
     let begun = Instant::now();
     let searches = wanted?.into_iter().map(|whereabouts| {
         let patience = if whereabouts.is_target {
@@ -63,10 +69,22 @@ pub async fn find(
     settle(join_all(searches).await, allow_other_numerics)
 }
 
-fn whereabouts((index, level): (usize, &csd_config::Level)) -> Result<Whereabouts, SetupError> {
+fn whereabouts(
+    index: usize,
+    level: &csd_config::Level,
+    tls: Option<&ClientTls>,
+) -> Result<Whereabouts, SetupError> {
     let name = || level.name.clone();
-    let parse = |address: &String| {
-        Address::parse(address).map_err(|error| SetupError::Address {
+    let untrusted = |address: &Address| {
+        let reason = format!("{address}: https:// needs tls.ca, whom to trust");
+        (address.is_secure() && tls.is_none()).then(|| Error::invalid("address", reason))
+    };
+    let parse = |text: &String| {
+        let address = Address::parse(text).and_then(|address| match untrusted(&address) {
+            Some(error) => Err(error),
+            None => Ok(address),
+        });
+        address.map_err(|error| SetupError::Address {
             level: name(),
             error,
         })
@@ -87,6 +105,7 @@ fn whereabouts((index, level): (usize, &csd_config::Level)) -> Result<Whereabout
         },
         addresses,
         is_target: index == 0,
+        tls: tls.cloned(),
     })
 }
 
@@ -99,6 +118,7 @@ struct Search {
 /// Asks everywhere at once until somebody answers, or nobody ever will.
 async fn search(whereabouts: Whereabouts, deadline: Instant) -> Search {
     let mut answers = Vec::new();
+    let mut last = String::new();
     let persist = async {
         loop {
             let places = whereabouts.resolve().await;
@@ -111,6 +131,13 @@ async fn search(whereabouts: Whereabouts, deadline: Instant) -> Search {
                 |(_, answer): &(_, Result<_>)| answer.as_ref().is_err_and(Error::is_transient);
             if !answers.iter().all(waits) {
                 return;
+            }
+            let error = answers.iter().find_map(|(_, answer)| answer.as_ref().err());
+            if let Some(reason) = error.map(told)
+                && reason != last
+            {
+                tracing::info!(level = whereabouts.name, reason, "waiting for a level");
+                last = reason;
             }
             sleep(RETRY).await;
         }

@@ -14,7 +14,7 @@ use csd_level::{
     BoxFuture, Call, Description, Draft, DraftRequest, Error, Kind, Level, Result, Verdict,
     VerifyRequest,
 };
-use csd_transport::{Address, RemoteLevel, RemoteOptions};
+use csd_transport::{Address, ClientTls, RemoteLevel, RemoteOptions};
 use futures_util::future::join_all;
 use tokio::time::{Instant, timeout};
 
@@ -40,6 +40,8 @@ pub struct Whereabouts {
     pub addresses: Vec<Address>,
     /// Whether it is the target, which is never stepped over.
     pub is_target: bool,
+    /// How `https://` addresses are reached.
+    pub tls: Option<ClientTls>,
 }
 
 impl Whereabouts {
@@ -50,6 +52,7 @@ impl Whereabouts {
     pub(crate) async fn meet(&self, address: &Address) -> Result<RemoteLevel> {
         let options = RemoteOptions {
             connect_timeout: ATTEMPT,
+            tls: self.tls.clone(),
             ..RemoteOptions::default()
         };
         let level = RemoteLevel::reach(address, options).await?;
@@ -358,6 +361,7 @@ mod tests {
             kind: Kind::Neural,
             addresses: Vec::new(),
             is_target: true,
+            tls: None,
         };
         let fit = Fit {
             target: ScriptedLevel::new("target", 97, 11, 0, 0.0).description(),

@@ -53,6 +53,9 @@ pub enum SetupError {
         /// Where, and what is there.
         reason: String,
     },
+    /// The files for TLS.
+    #[error(transparent)]
+    Tls(#[from] csd_transport::TlsError),
     /// The levels cannot work together.
     #[error(transparent)]
     Mismatch(#[from] csd_cascade::Mismatch),
@@ -113,7 +116,7 @@ impl Connected {
         let template = Template::load(&folder)
             .inspect_err(|error| tracing::info!(%error, "no chat for this model"))
             .ok();
-        let seats = levels::find(&config.levels, patience).await?;
+        let seats = levels::find(&config.levels, &config.tls, patience).await?;
         let named = |seat: &Arc<Seat>| (seat.name().to_owned(), seat.clone() as Arc<dyn Level>);
         let orchestrator = Arc::new(Orchestrator::new(Parts {
             model: config.name.clone(),

@@ -10,7 +10,7 @@ use csd_level::{Error, Result};
 use tokio::net::lookup_host;
 use tonic::transport::Uri;
 
-/// The address of a level: `http://host:port`.
+/// The address of a level: `http://host:port`, or `https://host:port` for TLS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     uri: Uri,
@@ -19,7 +19,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// Reads `http://host:port` or `host:port`.
+    /// Reads `http://host:port`, `https://host:port` or `host:port`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for `address`.
@@ -32,8 +32,10 @@ impl Address {
         let uri: Uri = complete
             .parse()
             .map_err(|error| not_one(format!("{error}")))?;
-        if uri.scheme_str() != Some("http") || uri.host().is_none_or(str::is_empty) {
-            return Err(not_one("must be http://host:port".into()));
+        let known = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !known || uri.host().is_none_or(str::is_empty) {
+            let reason = "must be http://host:port or https://host:port";
+            return Err(not_one(reason.into()));
         }
         Ok(Self { uri, name: None })
     }
@@ -41,6 +43,11 @@ impl Address {
     /// Where to connect.
     pub fn uri(&self) -> &Uri {
         &self.uri
+    }
+
+    /// Whether it is to be spoken to over TLS.
+    pub fn is_secure(&self) -> bool {
+        self.uri.scheme_str() == Some("https")
     }
 
     /// The name of the host, as whoever wrote the address knows it.
@@ -61,7 +68,8 @@ impl Address {
         if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
             return Ok(vec![self.clone()]);
         }
-        let port = self.uri.port_u16().unwrap_or(80);
+        let usual = if self.is_secure() { 443 } else { 80 };
+        let port = self.uri.port_u16().unwrap_or(usual);
         Ok(self.among(lookup_host((host, port)).await?))
     }
 
@@ -107,8 +115,8 @@ mod tests {
     fn a_name_with_several_addresses_stands_for_as_many_workers() {
         let pods = ["10.0.0.2:50051", "10.0.0.1:50051", "10.0.0.2:50051"];
         assert_eq!(
-            among("http://csd-target:50051", &pods),
-            ["http://10.0.0.1:50051", "http://10.0.0.2:50051"]
+            among("https://csd-target:50051", &pods),
+            ["https://10.0.0.1:50051", "https://10.0.0.2:50051"]
         );
         let six = ["[fd00::1]:9", "[fd00::2]:9", "10.0.0.1:9"];
         assert_eq!(

@@ -13,6 +13,7 @@
 //! - [`service`], [`server`]: a level behind a socket, its health, its end
 //! - [`address`]: where a level is, and which workers a name stands for
 //! - [`remote`]: a level in front of one
+//! - [`tls`]: whom both ends trust, and how they prove who they are
 //!
 //! This crate decides nothing about tokens, keeps no state of a request, and retries nothing: whether another attempt is
 //! worth it is for the caller to say.
@@ -25,13 +26,15 @@ pub mod remote;
 pub mod server;
 pub mod service;
 pub mod status;
+pub mod tls;
 mod trace;
 
 pub use address::Address;
 pub use gauges::Gauges;
 pub use remote::{RemoteLevel, RemoteOptions};
-pub use server::{ServeError, incoming, serve};
+pub use server::{ServeError, incoming, serve, serve_over};
 pub use service::{LevelService, ServiceOptions};
+pub use tls::{ClientTls, ServerTls, TlsError};
 
 /// The largest message either side takes, in bytes. A context of a million tokens fits.
 pub const MESSAGE_LIMIT: usize = 4 << 20;

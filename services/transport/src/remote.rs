@@ -16,7 +16,7 @@ use tonic::{
 };
 use tracing::{Instrument, Span};
 
-use crate::{Address, Gauges, MESSAGE_LIMIT, convert, status, trace};
+use crate::{Address, ClientTls, Gauges, MESSAGE_LIMIT, convert, status, trace};
 
 /// Bytes in flight on a connection. A context never waits for a window to open.
 const WINDOW: u32 = 1 << 20;
@@ -26,7 +26,7 @@ const RESET_STREAMS: usize = 4096;
 const RESET_MEMORY: Duration = Duration::from_secs(2);
 
 /// How a remote level is reached.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RemoteOptions {
     /// For the first connection and description together, and for every later connection.
     pub connect_timeout: Duration,
@@ -35,6 +35,8 @@ pub struct RemoteOptions {
     /// A connection on which nothing has arrived for this long is asked for a sign of life, and given up after as long
     /// again.
     pub keepalive: Duration,
+    /// For `https://` addresses, which nobody can reach without.
+    pub tls: Option<ClientTls>,
 }
 
 impl Default for RemoteOptions {
@@ -44,6 +46,7 @@ impl Default for RemoteOptions {
             connect_timeout: Duration::from_secs(2),
             probe_timeout: Duration::from_secs(1),
             keepalive: Duration::from_secs(5),
+            tls: None,
         }
     }
 }
@@ -62,10 +65,10 @@ pub struct RemoteLevel {
 }
 
 impl RemoteLevel {
-    /// Connects to `address`, as `http://host:port` or `host:port`, and asks what is there.
+    /// Connects to `address`, as `http://host:port`, `https://host:port` or `host:port`, and asks what is there.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an address that is none; [`Error::Unavailable`] and [`Error::DeadlineExceeded`] when nobody
+    /// [`Error::Invalid`] for an address that is none, or one of TLS without [`RemoteOptions::tls`]; [`Error::Unavailable`] and [`Error::DeadlineExceeded`] when nobody
     /// answers there; [`Error::Internal`] when what answers is no level.
     pub async fn connect(address: &str, options: RemoteOptions) -> Result<Self> {
         Self::reach(&Address::parse(address)?, options).await
@@ -87,6 +90,15 @@ impl RemoteLevel {
             .initial_connection_window_size(WINDOW)
             .http2_max_concurrent_reset_streams(RESET_STREAMS)
             .http2_reset_stream_duration(RESET_MEMORY);
+        let endpoint = if address.is_secure() {
+            let invalid = |reason| Error::invalid("address", format!("{address}: {reason}"));
+            let tls = options.tls.as_ref();
+            let tls = tls.ok_or_else(|| invalid("https:// needs tls.ca, whom to trust".into()))?;
+            tls.secure(endpoint, address)
+                .map_err(|error| invalid(status::causes(&error)))?
+        } else {
+            endpoint
+        };
         Self::over(endpoint.connect_lazy(), uri, options).await
     }
 

@@ -16,7 +16,7 @@ use tonic::transport::{
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{LevelService, MESSAGE_LIMIT};
+use crate::{LevelService, MESSAGE_LIMIT, ServerTls};
 
 /// The name under which a level's health is asked for; the empty name stands for the process.
 pub const SERVICE: &str = "csd.v1.Level";
@@ -65,6 +65,24 @@ where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    serve_over(None, incoming, service, drain, shutdown).await
+}
+
+/// The same over TLS, if it is given.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_over<IO, E>(
+    tls: Option<&ServerTls>,
+    incoming: impl Stream<Item = Result<IO, E>>,
+    service: LevelService,
+    drain: Duration,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError>
+where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let (reporter, health) = tonic_health::server::health_reporter();
     report(&reporter, ServingStatus::Serving).await;
     let level = LevelServer::new(service.clone())
@@ -72,7 +90,11 @@ where
         .max_encoding_message_size(MESSAGE_LIMIT);
     // More streams than calls, so that a caller who is one too many hears so; and a caller may cancel them all at once.
     let streams = service.options().concurrency.saturating_mul(2).max(1024);
-    let router = Server::builder()
+    let mut server = Server::builder();
+    if let Some(tls) = tls {
+        server = tls.secure(server)?;
+    }
+    let router = server
         .tcp_nodelay(true)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)

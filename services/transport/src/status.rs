@@ -133,7 +133,7 @@ fn context_length(status: &Status) -> Option<Error> {
 }
 
 /// An error and what caused it, outermost first.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

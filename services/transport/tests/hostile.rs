@@ -279,7 +279,7 @@ async fn addresses_where_no_level_is() {
         "not an address",
         "ftp://a:1",
     ] {
-        match RemoteLevel::connect(address, options).await {
+        match RemoteLevel::connect(address, options.clone()).await {
             Err(Error::Invalid { field, .. }) => assert_eq!(field, "address"),
             other => panic!("{address:?}: {other:?}"),
         }
@@ -290,11 +290,11 @@ async fn addresses_where_no_level_is() {
         .expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     // It accepts, in the kernel, and never says a word.
-    let silent = RemoteLevel::connect(&address, options).await;
+    let silent = RemoteLevel::connect(&address, options.clone()).await;
     assert_eq!(silent.err(), Some(Error::DeadlineExceeded));
 
     drop(listener);
-    match RemoteLevel::connect(&address, options).await {
+    match RemoteLevel::connect(&address, options.clone()).await {
         Err(Error::Unavailable(reason)) => assert!(reason.contains(&address), "{reason}"),
         other => panic!("{other:?}"),
     }
@@ -310,7 +310,7 @@ async fn addresses_where_no_level_is() {
                     .await;
         }
     });
-    let web_server = RemoteLevel::connect(&address, options).await;
+    let web_server = RemoteLevel::connect(&address, options.clone()).await;
     assert!(
         matches!(web_server, Err(Error::Unavailable(_))),
         "{web_server:?}"

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::builder::BoolishValueParser;
 
+use crate::TlsArgs;
+
 /// Serve one level of a cascade file, as `csd.v1.Level` over gRPC.
 ///
 /// Once it answers calls it prints one line, {"level": …, "pid": …, "address": …}. SIGTERM or SIGINT drains it. What is
@@ -53,6 +55,9 @@ pub struct Args {
     /// What a link is to add to the round trip of every call, half before it and half after. Needs --allow-emulation.
     #[arg(long, value_name = "MS", env = "CSD_EMULATE_ROUND_TRIP_MS")]
     pub emulate_round_trip_ms: Option<f64>,
+    /// Its certificates.
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// End when standard input ends. Whoever starts the worker holds a pipe to it, so that it cannot outlive them.
     #[arg(long)]
     pub with_parent: bool,

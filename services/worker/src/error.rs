@@ -78,6 +78,9 @@ pub enum Error {
     /// Logs or traces.
     #[error(transparent)]
     Telemetry(#[from] csd_telemetry::InitError),
+    /// The files for TLS.
+    #[error(transparent)]
+    Tls(#[from] csd_transport::TlsError),
     /// The transport as a whole.
     #[error(transparent)]
     Serve(#[from] csd_transport::ServeError),

@@ -4,6 +4,7 @@
 //!
 //! - [`args`]: the command line and the environment, as they are written
 //! - [`settings`]: what they and the cascade file come to, checked
+//! - [`tls`]: the certificates of a process
 //! - [`model`]: a level out of settings: a model with a Max-Gram beside it, or Max-Gram alone
 //! - [`emulation`]: a level behind a link that is not there
 //! - [`shutdown`]: who may ask the process to end: a signal, or the parent by going away
@@ -20,8 +21,10 @@ pub mod model;
 mod serve;
 pub mod settings;
 pub mod shutdown;
+pub mod tls;
 
 pub use args::Args;
 pub use error::Error;
 pub use serve::{Announcement, run, serve};
 pub use settings::Settings;
+pub use tls::TlsArgs;

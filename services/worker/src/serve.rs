@@ -10,7 +10,7 @@ use std::{
 };
 
 use csd_level::Level;
-use csd_transport::{LevelService, ServiceOptions, incoming};
+use csd_transport::{LevelService, ServerTls, ServiceOptions, incoming, serve_over};
 use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
@@ -71,8 +71,11 @@ pub async fn serve(
         source,
         listen,
         queue,
+        tls,
         emulation,
     } = settings;
+    let (ca, certificate, key) = (tls.ca, tls.certificate, tls.key);
+    let tls = ServerTls::load(ca.as_deref(), certificate.as_deref(), key.as_deref())?;
     // Before loading, which may take long, so that a port in use is noticed at once; but listening after it, so that
     // whoever comes too early is refused at once and does not wait.
     let socket = bind(&listen).await?;
@@ -98,9 +101,12 @@ pub async fn serve(
     announce(&Announcement {
         level: name,
         pid: std::process::id(),
-        address: format!("http://{address}"),
+        address: match tls {
+            Some(_) => format!("https://{address}"),
+            None => format!("http://{address}"),
+        },
     });
-    csd_transport::serve(incoming(listener), service, DRAIN, shutdown).await?;
+    serve_over(tls.as_ref(), incoming(listener), service, DRAIN, shutdown).await?;
     tracing::info!("ended");
     Ok(())
 }

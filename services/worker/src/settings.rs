@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use csd_config::{Cascade, Emulation, Source};
+use csd_config::{Cascade, Emulation, Source, Tls};
 use csd_engine::{Device, ForwardTimes, Weights};
 
 use crate::{Args, Error};
@@ -21,6 +21,8 @@ pub struct Settings {
     pub listen: String,
     /// Calls at once, running or waiting; more are refused.
     pub queue: usize,
+    /// Its certificates; without them it speaks plainly.
+    pub tls: Tls,
     /// The hardware that it pretends to run on.
     pub emulation: Option<Emulation>,
 }
@@ -81,6 +83,7 @@ impl Settings {
             .as_ref()
             .and_then(|emulation| ForwardTimes::new(emulation.forward()));
         Ok(Self {
+            tls: args.tls.over(&cascade.tls),
             source: source(level.source, &level.name, queue, times, args)?,
             listen: args
                 .listen

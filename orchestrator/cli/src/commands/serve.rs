@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::{Result, anyhow, bail};
 use csd_config::Cascade;
+use csd_worker::TlsArgs;
 
 use crate::{interrupt::Interrupt, local, output};
 
@@ -28,6 +29,8 @@ pub(crate) struct Args {
     /// Where a level runs, instead of what the file says; may be given for each of them, and again for every replica.
     #[arg(long = "level", value_name = "NAME=URL", value_parser = place)]
     levels: Vec<(String, String)>,
+    #[command(flatten)]
+    tls: TlsArgs,
 }
 
 /// Serves until it is asked to stop.
@@ -36,6 +39,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let _seen = local::see(false)?;
     let mut cascade = local::cascade(args.cascade.as_deref())?;
     settle(&mut cascade, args.levels)?;
+    cascade.tls = args.tls.over(&cascade.tls);
     let unplaced = |level: &&csd_config::Level| level.addresses.is_empty();
     if let Some(level) = cascade.levels.iter().find(unplaced) {
         let name = &level.name;

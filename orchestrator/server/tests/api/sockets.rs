@@ -98,6 +98,7 @@ pub(crate) fn config(addresses: &[(&str, &str)]) -> Cascade {
             pipelined: false,
         },
         limits: limits(),
+        tls: csd_config::Tls::default(),
         levels: addresses.iter().map(level).collect(),
     }
 }
