@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::BoolishValueParser;
 use csd_config::{Cascade, Source};
-use csd_orchestrator::ServeOptions;
+use csd_orchestrator::{ServeOptions, access::Access};
 use csd_telemetry::{Guard, Options};
 use csd_worker::TlsArgs;
 use tokio::{
@@ -39,6 +39,7 @@ pub(crate) struct Local {
     /// Where the API answers once it is [ready](Local::ready).
     pub(crate) url: String,
     cascade: Cascade,
+    access: Access,
     supervisor: Supervisor,
     listener: Option<TcpListener>,
     orchestrator: Option<Orchestrator>,
@@ -117,11 +118,13 @@ pub(crate) fn see(quiet: bool) -> Result<Guard> {
 /// The levels do not answer, or do not fit each other.
 pub(crate) async fn serve(
     cascade: Cascade,
+    access: Access,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let options = ServeOptions {
         drain: DRAIN,
+        access,
         ..ServeOptions::default()
     };
     Ok(csd_orchestrator::serve(&cascade, listener, options, shutdown).await?)
@@ -144,7 +147,14 @@ impl Local {
             listener: Some(listener),
             orchestrator: None,
             cascade,
+            access: Access::default(),
         })
+    }
+
+    /// The same, for those who may use the API; everybody, when nothing is said.
+    #[must_use]
+    pub(crate) fn open_to(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// Waits until all levels are healthy and the API answers. `healthy` is told of each level.
@@ -179,7 +189,12 @@ impl Local {
             let asked = async move {
                 let _ = asked.await;
             };
-            let task = tokio::spawn(serve(self.cascade.clone(), listener, asked));
+            let task = tokio::spawn(serve(
+                self.cascade.clone(),
+                self.access.clone(),
+                listener,
+                asked,
+            ));
             self.orchestrator = Some(Orchestrator { task, shutdown });
         }
         self.answers().await

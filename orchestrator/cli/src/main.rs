@@ -16,6 +16,7 @@ mod benchmark;
 mod client;
 mod commands;
 mod completion;
+mod door;
 mod interrupt;
 mod local;
 mod output;

@@ -55,6 +55,15 @@ pub enum Failure {
         /// The path.
         path: String,
     },
+    /// The request needs one of this server's API keys.
+    #[error("{}", match sent {
+        true => "the API key is not one of this server's",
+        false => "an API key is needed; send it as \"Authorization: Bearer KEY\"",
+    })]
+    Unauthorized {
+        /// Whether it came with something that was to be a key.
+        sent: bool,
+    },
     /// The body is longer than allowed.
     #[error("the body is larger than the {limit} bytes allowed")]
     TooLarge {

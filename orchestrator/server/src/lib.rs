@@ -10,12 +10,14 @@
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
 //! - [`levels`], [`seat`], [`replica`], `prober`, [`watch`]: finding the levels and their replicas, and finding them again
+//! - [`access`]: who may use the API
 //! - [`http`]: the API
 //! - [`mod@serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them
 //!
 //! This crate computes no token: it asks levels, and believes the target alone. Prompts and texts are never logged.
 
+pub mod access;
 pub mod admission;
 mod clock;
 mod date;

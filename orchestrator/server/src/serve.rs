@@ -8,7 +8,9 @@ use csd_level::Level;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
-    Orchestrator, Parts, http,
+    Orchestrator, Parts,
+    access::Access,
+    http,
     levels::{self, Patience},
     prober,
     seat::Seat,
@@ -81,12 +83,14 @@ pub enum SetupError {
 }
 
 /// How to serve.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServeOptions {
     /// How long to wait for workers at start.
     pub patience: Patience,
     /// How long texts in progress may go on after the shutdown was asked for.
     pub drain: Duration,
+    /// Who may use the API.
+    pub access: Access,
 }
 
 impl Default for ServeOptions {
@@ -95,6 +99,7 @@ impl Default for ServeOptions {
         Self {
             patience: Patience::default(),
             drain: Duration::from_secs(5),
+            access: Access::default(),
         }
     }
 }
@@ -102,6 +107,7 @@ impl Default for ServeOptions {
 /// An orchestrator whose target has answered, and the watch over its levels, which ends with it.
 pub struct Connected {
     orchestrator: Arc<Orchestrator>,
+    access: Access,
     _probers: JoinSet<()>,
 }
 
@@ -134,7 +140,14 @@ impl Connected {
         Ok(Self {
             _probers: prober::watch(&orchestrator, seats),
             orchestrator,
+            access: Access::default(),
         })
+    }
+
+    /// The same, for those who may use it; everybody, when nothing is said.
+    #[must_use]
+    pub fn open_to(self, access: Access) -> Self {
+        Self { access, ..self }
     }
 
     /// The orchestrator.
@@ -157,7 +170,7 @@ impl Connected {
             shutdown.await;
             let _ = asked.send(()); // nobody listens when serving has failed already
         };
-        let app = http::app(self.orchestrator.clone());
+        let app = http::app(self.orchestrator.clone(), &self.access);
         // Chunks of a stream are small and must not wait for each other.
         let listener = listener.tap_io(|connection| {
             if let Err(error) = connection.set_nodelay(true) {
@@ -193,5 +206,6 @@ pub async fn serve(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), SetupError> {
     let connected = Connected::new(config, options.patience).await?;
+    let connected = connected.open_to(options.access);
     connected.serve(listener, options.drain, shutdown).await
 }

@@ -5,7 +5,7 @@ mod sse;
 use std::collections::VecDeque;
 
 use anyhow::{Context, Result, anyhow, bail};
-use http::{Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper_util::rt::TokioIo;
@@ -21,6 +21,8 @@ pub(crate) struct Client {
     authority: String,
     /// A path that the API's paths follow, without a slash at its end.
     base: String,
+    /// The value of an `Authorization` header, where the API asks for one.
+    authorization: Option<HeaderValue>,
 }
 
 /// The data of each event of an answer, as they come.
@@ -56,6 +58,20 @@ impl Client {
         Ok(Self {
             authority: format!("{host}:{port}"),
             base: base.to_owned(),
+            authorization: None,
+        })
+    }
+
+    /// The same with an API key.
+    ///
+    /// # Errors
+    /// No header can carry it.
+    pub(crate) fn with_key(self, key: &str) -> Result<Self> {
+        let mut value = HeaderValue::from_str(&format!("Bearer {key}")).context("no API key")?;
+        value.set_sensitive(true);
+        Ok(Self {
+            authorization: Some(value),
+            ..self
         })
     }
 
@@ -126,12 +142,16 @@ impl Client {
             .with_context(|| self.broken())?;
         // It ends when the answer has been read or dropped; what went wrong on it is seen by the reader.
         tokio::spawn(connection);
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base))
             .header(header::HOST, authority)
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))?;
+        if let Some(authorization) = &self.authorization {
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, authorization.clone());
+        }
         sender
             .send_request(request)
             .await

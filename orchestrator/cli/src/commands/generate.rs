@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::{
     client::Client,
     completion::Completion,
+    door,
     interrupt::{Interrupt, Interrupted},
     local::{self, Local, Overrides},
     screen::{Progress, Screen},
@@ -90,7 +91,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
     let Some(url) = &args.url else {
         return args.alone(prompt, &mut interrupt).await;
     };
-    let client = Client::new(url)?;
+    let mut client = Client::new(url)?;
+    if let Some(key) = door::first_key() {
+        client = client.with_key(&key)?;
+    }
     tokio::select! {
         written = args.write(&client, prompt) => written,
         () = interrupt.next() => Err(Interrupted.into()),

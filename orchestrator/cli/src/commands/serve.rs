@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow, bail};
 use csd_config::Cascade;
 use csd_worker::TlsArgs;
 
-use crate::{interrupt::Interrupt, local, output};
+use crate::{door::Door, interrupt::Interrupt, local, output};
 
 /// Where the API listens when nobody says otherwise.
 const DEFAULT: &str = "127.0.0.1:8080";
@@ -31,12 +31,15 @@ pub(crate) struct Args {
     levels: Vec<(String, String)>,
     #[command(flatten)]
     tls: TlsArgs,
+    #[command(flatten)]
+    door: Door,
 }
 
 /// Serves until it is asked to stop.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut interrupt = Interrupt::catch()?;
     let _seen = local::see(false)?;
+    let access = args.door.access()?;
     let mut cascade = local::cascade(args.cascade.as_deref())?;
     settle(&mut cascade, args.levels)?;
     cascade.tls = args.tls.over(&cascade.tls);
@@ -53,7 +56,13 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         "listening at http://{}",
         listener.local_addr()?
     ))?;
-    local::serve(cascade, listener, async move { interrupt.next().await }).await
+    local::serve(
+        cascade,
+        access,
+        listener,
+        async move { interrupt.next().await },
+    )
+    .await
 }
 
 /// Notes where levels run: all places given for a level, and only those.

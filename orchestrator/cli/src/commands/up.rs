@@ -7,6 +7,7 @@ use csd_config::{Cascade, Source};
 use serde_json::json;
 
 use crate::{
+    door::Door,
     interrupt::Interrupt,
     local::{self, Local, Overrides},
     output,
@@ -38,12 +39,15 @@ pub(crate) struct Args {
     json: bool,
     #[command(flatten)]
     overrides: Overrides,
+    #[command(flatten)]
+    door: Door,
 }
 
 /// Runs the cascade until it is asked to stop.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let mut interrupt = Interrupt::catch()?;
     let _seen = local::see(true)?;
+    let access = args.door.access()?;
     let cascade = args
         .overrides
         .apply(local::cascade(args.cascade.as_deref())?);
@@ -54,7 +58,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         cascade: cascade.clone(),
     };
 
-    let mut local = Local::start(cascade, args.cascade.as_deref(), &args.overrides, listener)?;
+    let local = Local::start(cascade, args.cascade.as_deref(), &args.overrides, listener)?;
+    let mut local = local.open_to(access);
     let ended = tokio::select! {
         ended = show.run(&mut local) => ended,
         () = interrupt.next() => {

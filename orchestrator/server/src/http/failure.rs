@@ -3,6 +3,7 @@
 //! | failure                     | status | type                    |
 //! |-----------------------------|--------|-------------------------|
 //! | malformed, invalid, unsupported, context length | 400 | `invalid_request_error` |
+//! | no or a wrong API key       | 401    | `invalid_request_error` |
 //! | unknown model, unknown path | 404    | `invalid_request_error` |
 //! | method                      | 405    | `invalid_request_error` |
 //! | too large                   | 413    | `invalid_request_error` |
@@ -40,6 +41,7 @@ fn row(failure: &Failure) -> (StatusCode, &'static str, &'static str) {
             REQUEST,
             "method_not_allowed",
         ),
+        Failure::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, REQUEST, "invalid_api_key"),
         Failure::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST, "body_too_large"),
         Failure::MediaType(_) => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -99,6 +101,12 @@ impl IntoResponse for Failure {
             Self::Unavailable { .. } => Some(COMES_BACK),
             _ => None,
         };
+        if let Self::Unauthorized { .. } = self {
+            let scheme = HeaderValue::from_static("Bearer");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, scheme);
+        }
         if let Some(seconds) = seconds {
             let headers = response.headers_mut();
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

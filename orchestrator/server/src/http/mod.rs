@@ -6,11 +6,13 @@
 //! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
 //!   from
 //! - `completions`, `chat`, `models`, `health`, `page`: the routes
+//! - `door`: who is let in
 //! - `failure`: failures to statuses and bodies, in one table
 
 mod answer;
 mod chat;
 mod completions;
+mod door;
 mod events;
 mod failure;
 mod fields;
@@ -39,18 +41,21 @@ use tower_http::{
     request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer},
 };
 
-use crate::{Failure, Orchestrator};
+use crate::{Failure, Orchestrator, access::Access};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// All routes over one orchestrator.
-pub fn app(orchestrator: Arc<Orchestrator>) -> Router {
+/// All routes over one orchestrator. Those of the API itself ask for a key where there are any.
+pub fn app(orchestrator: Arc<Orchestrator>, access: &Access) -> Router {
     let limit = orchestrator.body_bytes();
-    Router::new()
+    let asked_for_keys = middleware::from_fn_with_state(access.keys.clone(), door::key);
+    let api = Router::new()
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::retrieve))
+        .route_layer(asked_for_keys);
+    let app = api
         .route("/health", get(health::report))
         .merge(page::routes())
         .fallback(unknown_path)
@@ -58,8 +63,12 @@ pub fn app(orchestrator: Arc<Orchestrator>) -> Router {
         .with_state(orchestrator)
         .layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn(trace::request))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(PropagateRequestIdLayer::new(REQUEST_ID))
+        .layer(CatchPanicLayer::custom(panicked));
+    let app = match door::origins(&access.origins) {
+        Some(origins) => app.layer(origins),
+        None => app,
+    };
+    app.layer(PropagateRequestIdLayer::new(REQUEST_ID))
         .layer(SetRequestIdLayer::new(REQUEST_ID, MakeRequestUuid))
 }
 

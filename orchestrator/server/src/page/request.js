@@ -10,6 +10,11 @@ export class Refused extends Error {
   }
 }
 
+/** A key, where the server asks for one, stands behind #key= in the page's address: browsers keep that part to themselves. */
+function key() {
+  return new URLSearchParams(location.hash.slice(1)).get("key");
+}
+
 /** What a status means for the one who asked; the server's own message says the rest. */
 export function explain(failure) {
   const again = failure.retryAfter ? ` Try again in ${failure.retryAfter} s.` : "";
@@ -17,6 +22,7 @@ export function explain(failure) {
     case 0: return ["The server does not answer.", "Is csd still running? " + failure.message];
     case 200: return ["The text is incomplete.", `The stream broke off: ${failure.message}. What stands above is the target’s own, as far as it goes.`];
     case 400: return ["The server refuses this request.", failure.message];
+    case 401: return ["The server asks for an API key.", `Add #key=YOUR-KEY to this page’s address and load it again. It says: ${failure.message}.`];
     case 429: return ["All places are taken.", `The server writes a bounded number of texts at once and keeps a bounded queue; both are full. It says: ${failure.message}.${again}`];
     case 503: return ["The target cannot be reached.", `Drafters may come and go, but nobody else writes the target’s text. It says: ${failure.message}.${again}`];
     default: return [`The server answered with status ${failure.status}.`, failure.message];
@@ -60,7 +66,9 @@ async function refusal(response) {
   return new Refused(response.status, answer.error ?? {}, response.headers.get("retry-after"));
 }
 
-async function send(path, options) {
+async function send(path, options = {}) {
+  const authorization = key() ? { authorization: `Bearer ${key()}` } : {};
+  options = { ...options, headers: { ...options.headers, ...authorization } };
   try {
     return await fetch(path, options);
   } catch (error) {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod completions;
+mod door;
 mod events;
 mod faults;
 mod logprobs;

@@ -12,7 +12,7 @@ use csd_level::{
     scripted::ScriptedLevel,
 };
 use csd_maxgram::{Bigrams, MaxGram, Settings};
-use csd_orchestrator::{Orchestrator, Parts, Text, http, template::Template};
+use csd_orchestrator::{Orchestrator, Parts, Text, access::Access, http, template::Template};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
@@ -124,9 +124,15 @@ impl World {
         });
         let orchestrator = Arc::new(orchestrator.expect("fits"));
         Self {
-            app: http::app(orchestrator.clone()),
+            app: http::app(orchestrator.clone(), &Access::default()),
             orchestrator,
         }
+    }
+
+    /// The same world behind another door.
+    pub(crate) fn behind(self, access: &Access) -> Self {
+        let app = http::app(self.orchestrator.clone(), access);
+        Self { app, ..self }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Response<Body> {

@@ -1,0 +1,53 @@
+//! Who is let in: API keys, and what browsers are told about pages of other origins.
+
+use std::time::Duration;
+
+use axum::{
+    extract::{Request, State},
+    http::{Method, header},
+    middleware::Next,
+    response::Response,
+};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
+
+use super::REQUEST_ID;
+use crate::{
+    Failure,
+    access::{Keys, Origins},
+    error::Result,
+};
+
+/// How long a browser may remember what it was told.
+const REMEMBERED: Duration = Duration::from_secs(600);
+
+/// Asks for a key.
+pub(super) async fn key(
+    State(keys): State<Keys>,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let header = request.headers().get(header::AUTHORIZATION);
+    if keys.admit(header.map(|value| value.as_bytes())) {
+        return Ok(next.run(request).await);
+    }
+    Err(Failure::Unauthorized {
+        sent: header.is_some(),
+    })
+}
+
+/// Lets pages of other origins in; none where none is named.
+pub(super) fn origins(origins: &Origins) -> Option<CorsLayer> {
+    let allowed = match origins {
+        Origins::Own => return None,
+        Origins::Listed(listed) => AllowOrigin::list(listed.clone()),
+        Origins::Any => AllowOrigin::any(),
+    };
+    let layer = CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST])
+        // Clients bring headers of their own, and `*` would not cover Authorization.
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([REQUEST_ID, header::RETRY_AFTER])
+        .max_age(REMEMBERED);
+    Some(layer)
+}
