@@ -11,7 +11,7 @@ use super::{
     arm::{TARGET_ALONE, TWO_MODEL},
     interval::Interval,
     sample::{Sample, Task},
-    server::Server,
+    server::{Forwards, Server},
     trial::{Difference, Lane},
 };
 
@@ -40,8 +40,6 @@ pub(crate) struct Cell {
     pub(crate) tuned_on: usize,
     /// Other prompts, that the arms were scored on.
     pub(crate) scored_on: usize,
-    /// Whether more than one forward in a hundred took longer than the emulated hardware: the times mean nothing then.
-    pub(crate) void: bool,
     /// Texts that are not the target's own. There must be none.
     pub(crate) differences: Vec<Difference>,
     pub(crate) arms: Vec<Score>,
@@ -62,6 +60,8 @@ pub(crate) struct Score {
     /// Times as fast as the best two-model speculation.
     pub(crate) to_two_model: Option<Interval>,
     pub(crate) tokens: usize,
+    /// Forwards of all levels, and how many took longer than on the hardware that is emulated.
+    pub(crate) forwards: Forwards,
     /// Texts equal to the target's own, character by character. A peer computes with other roundings.
     pub(crate) same_texts: Option<usize>,
     pub(crate) tokens_per_call: Option<f64>,
@@ -94,7 +94,6 @@ impl Conditions<'_> {
         &self,
         lanes: &[Lane],
         explained: &[Vec<Sample>],
-        void: bool,
         differences: Vec<Difference>,
     ) -> Result<Cell> {
         let mut times = Vec::with_capacity(lanes.len());
@@ -118,7 +117,6 @@ impl Conditions<'_> {
             concurrency: self.concurrency,
             tuned_on: self.tuned_on,
             scored_on: self.scored_on,
-            void,
             differences,
             arms: arms.collect::<Result<_>>()?,
         })
@@ -149,6 +147,7 @@ impl Conditions<'_> {
             to_target: ratio(base(TARGET_ALONE)),
             to_two_model: ratio(base(TWO_MODEL)),
             tokens: lane.samples.iter().map(|sample| sample.tokens).sum(),
+            forwards: lane.forwards,
             same_texts: texts,
             tokens_per_call: account
                 .as_ref()

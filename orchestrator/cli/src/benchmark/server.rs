@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use csd_transport::{Gauges, RemoteLevel, RemoteOptions};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::Client;
 
@@ -129,15 +129,21 @@ impl Server {
 }
 
 /// Counters of forwards.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Forwards {
     pub(crate) all: u64,
     pub(crate) overruns: u64,
 }
 
 impl Forwards {
-    /// Whether so many have overrun since `before` that the times between mean nothing: more than one in a hundred.
-    pub(crate) fn void_since(self, before: Self) -> bool {
-        (self.overruns - before.overruns) * 100 > self.all - before.all
+    /// Adds those between two readings.
+    pub(crate) fn add(&mut self, before: Self, after: Self) {
+        self.all += after.all - before.all;
+        self.overruns += after.overruns - before.overruns;
+    }
+
+    /// Whether so many overran that times mean nothing: more than one in a hundred.
+    pub(crate) fn are_void(self) -> bool {
+        self.overruns * 100 > self.all
     }
 }

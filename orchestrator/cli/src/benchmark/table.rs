@@ -6,6 +6,7 @@ use super::{
     account::{Account, Times},
     interval::Interval,
     score::{Cell, Run, Score},
+    server::Forwards,
 };
 
 /// What a run is about, and how it was measured.
@@ -29,8 +30,12 @@ pub(crate) fn heading(run: &Run) -> String {
 /// A cell's conditions and arms.
 pub(crate) fn cell(cell: &Cell) -> String {
     let mut text = format!("\n## {}\n\n", title(cell));
-    if cell.void {
-        text += "**Void**: more than one forward in a hundred took longer than the hardware that is emulated.\n\n";
+    for arm in cell.arms.iter().filter(|arm| arm.forwards.are_void()) {
+        let (Forwards { all, overruns }, name) = (arm.forwards, &arm.name);
+        let _ = writeln!(
+            text,
+            "**{name} is void**: {overruns} of its {all} forwards took longer than on the hardware that is emulated.\n"
+        );
     }
     if let Some(first) = cell.differences.first() {
         let _ = writeln!(

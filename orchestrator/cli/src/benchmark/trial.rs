@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{
     arm::{Arm, Family},
     sample::{Sample, Task},
-    server::Server,
+    server::{Forwards, Server},
 };
 
 /// Prompts after which the slower half of a family's settings is given up.
@@ -32,6 +32,8 @@ pub(crate) struct Lane {
     pub(crate) speeds: Vec<f64>,
     /// The texts, in the order of their prompts.
     pub(crate) samples: Vec<Sample>,
+    /// Forwards of all levels for them.
+    pub(crate) forwards: Forwards,
 }
 
 /// A text that an arm wrote otherwise than the first arm of its server.
@@ -48,6 +50,7 @@ impl Lane {
             arm,
             speeds: Vec::new(),
             samples: Vec::new(),
+            forwards: Forwards::default(),
         }
     }
 
@@ -72,7 +75,10 @@ impl Trial<'_> {
             let count = lanes.len();
             for turn in 0..count {
                 let lane = &mut lanes[(turn + number) % count];
+                let server = &self.servers[lane.arm.server];
+                let before = server.forwards().await?;
                 let (speed, samples) = self.wave(&lane.arm, wave).await?;
+                lane.forwards.add(before, server.forwards().await?);
                 lane.speeds.push(speed);
                 lane.samples.extend(samples);
                 self.bar.inc(wave.len() as u64);

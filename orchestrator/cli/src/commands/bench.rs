@@ -21,7 +21,7 @@ use crate::{
         plot,
         sample::Task,
         score::{Cell, Conditions, Run},
-        server::{Forwards, Server},
+        server::Server,
         table,
         trial::{Trial, compare},
         workload::{Workload, clone_around},
@@ -178,6 +178,8 @@ impl Args {
                 .collect(),
             cells: Vec::new(),
         };
+        let out = self.out.clone();
+        let out = out.unwrap_or_else(|| root.join("target/bench"));
         output::write(table::heading(&run).as_bytes())?;
         for &workload in &self.workloads {
             let prompts = workload.prompts(root, self.prompts)?;
@@ -194,23 +196,21 @@ impl Args {
                         .await?;
                     output::write(table::cell(&cell).as_bytes())?;
                     run.cells.push(cell);
+                    // At once: a run may be interrupted before its end.
+                    write(&out, &run)?;
                 }
             }
         }
-        let out = self
-            .out
-            .clone()
-            .unwrap_or_else(|| root.join("target/bench"));
-        write(&out, &run)?;
         output::line(format_args!("\nwritten to {}", out.display()))?;
         let differences: usize = run.cells.iter().map(|cell| cell.differences.len()).sum();
         ensure!(
             differences == 0,
             "{differences} texts are not the target's own"
         );
+        let mut arms = run.cells.iter().flat_map(|cell| &cell.arms);
         ensure!(
-            run.cells.iter().all(|cell| !cell.void),
-            "a cell is void: this machine is slower than the hardware that it emulates"
+            !arms.any(|arm| arm.forwards.are_void()),
+            "an arm is void: this machine is slower than the hardware that it emulates"
         );
         Ok(())
     }
@@ -251,7 +251,6 @@ impl Args {
             .map(|family| trial.tuning(family, tuning.len()));
         bar.set_length(texts.sum::<u64>() + (families.len() * (scored.len() + explained)) as u64);
 
-        let before = forwards(servers).await?;
         let (mut arms, mut differences) = (Vec::new(), Vec::new());
         for family in families {
             bar.set_message(format!("tuning {}", family.name));
@@ -264,16 +263,11 @@ impl Args {
         ));
         let lanes = trial.race(arms, &scored).await?;
         differences.extend(compare(&lanes, &scored));
-        let after = forwards(servers).await?;
         let mut texts = Vec::new();
         for lane in &lanes {
             texts.push(trial.explain(&lane.arm, &scored[..explained]).await?);
         }
         bar.finish_and_clear();
-        let void = after
-            .iter()
-            .zip(&before)
-            .any(|(after, &before)| after.void_since(before));
         let conditions = Conditions {
             task,
             concurrency,
@@ -282,7 +276,7 @@ impl Args {
             servers,
             parameters,
         };
-        conditions.cell(&lanes, &texts, void, differences)
+        conditions.cell(&lanes, &texts, differences)
     }
 
     /// Everybody who is compared: every way that each csd server can go, and each peer as it is.
@@ -316,14 +310,6 @@ impl Args {
         let target = target.map(|target| format!(" (target {})", target.display()));
         servers.iter().map(server).collect::<Vec<_>>().join(", ") + &target.unwrap_or_default()
     }
-}
-
-async fn forwards(servers: &[Server]) -> Result<Vec<Forwards>> {
-    let mut forwards = Vec::with_capacity(servers.len());
-    for server in servers {
-        forwards.push(server.forwards().await?);
-    }
-    Ok(forwards)
 }
 
 /// Parameters of each neural level, as its checkpoint's shapes tell.
