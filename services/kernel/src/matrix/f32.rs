@@ -2,6 +2,8 @@
 //!
 //! The arithmetic: a result starts at +0, then for each input in order `sum = fma(weight, x, sum)`.
 
+use super::storage::Storage;
+
 /// Outputs of a tile.
 pub(crate) const WIDTH: usize = 32;
 
@@ -14,14 +16,14 @@ pub(crate) struct Lane(pub(crate) [f32; WIDTH]);
 #[derive(Debug)]
 pub(crate) struct F32Tiles {
     inputs: usize,
-    lanes: Vec<Lane>,
+    lanes: Storage<Lane>,
 }
 
 impl F32Tiles {
     pub(super) fn new(outputs: usize, inputs: usize) -> Self {
         Self {
             inputs,
-            lanes: vec![Lane([0.0; WIDTH]); outputs.div_ceil(WIDTH) * inputs],
+            lanes: Storage::filled(Lane([0.0; WIDTH]), outputs.div_ceil(WIDTH) * inputs),
         }
     }
 
@@ -39,7 +41,7 @@ impl F32Tiles {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.lanes.as_slice())
+        size_of_val(&*self.lanes)
     }
 
     pub(super) fn count(&self) -> usize {

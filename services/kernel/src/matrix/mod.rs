@@ -2,17 +2,19 @@
 //!
 //! A tile holds all inputs of some outputs, interleaved so that one load gives the same few inputs of every
 //! output of the tile: a product walks a tile from front to back once, for up to sixteen rows together. The
-//! last tile is padded with zero weights. One file per kind of weight, one skeleton: the packed tiles with
+//! last tile is padded with zero weights. `storage` is the memory of all. One file per kind of weight, one skeleton: the packed tiles with
 //! `new`, `set_row`, `row`, `tile`, and the arithmetic that its products are held to in its first lines.
 
 pub(crate) mod f32;
 pub(crate) mod q4;
 pub(crate) mod q8_0;
+mod storage;
 
 use self::f32::F32Tiles;
 pub use self::q4::Q4Format;
 use self::q4::Q4Tiles;
 use self::q8_0::Q8Tiles;
+pub(crate) use self::storage::Storage;
 
 /// Inputs that share one scale in the quantised kinds.
 pub const BLOCK: usize = 32;

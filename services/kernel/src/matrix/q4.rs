@@ -10,6 +10,7 @@
 use half::f16;
 
 use super::BLOCK;
+use super::storage::Storage;
 
 /// Outputs of a tile.
 pub(crate) const WIDTH: usize = 16;
@@ -64,8 +65,8 @@ pub(crate) struct Scales {
 #[derive(Debug)]
 pub(crate) struct Q4Tiles {
     blocks: usize,
-    quants: Vec<Quants>,
-    scales: Vec<Scales>,
+    quants: Storage<Quants>,
+    scales: Storage<Scales>,
 }
 
 /// One tile, block by block.
@@ -87,14 +88,14 @@ impl Q4Tiles {
         let count = outputs.div_ceil(WIDTH) * blocks;
         Self {
             blocks,
-            quants: vec![Quants([[[0; 4]; WIDTH]; BLOCK / 8]); count],
-            scales: vec![
+            quants: Storage::filled(Quants([[[0; 4]; WIDTH]; BLOCK / 8]), count),
+            scales: Storage::filled(
                 Scales {
                     scales: [0; WIDTH],
-                    minima: [0; WIDTH]
-                };
-                count
-            ],
+                    minima: [0; WIDTH],
+                },
+                count,
+            ),
         }
     }
 
@@ -184,7 +185,7 @@ impl Q4Tiles {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.quants.as_slice()) + size_of_val(self.scales.as_slice())
+        size_of_val(&*self.quants) + size_of_val(&*self.scales)
     }
 
     pub(super) fn count(&self) -> usize {

@@ -9,6 +9,7 @@
 use half::f16;
 
 use super::BLOCK;
+use super::storage::Storage;
 
 /// Outputs of a tile.
 pub(crate) const WIDTH: usize = 16;
@@ -29,8 +30,8 @@ pub(crate) struct Scales(pub(crate) [u16; WIDTH]);
 #[derive(Debug)]
 pub(crate) struct Q8Tiles {
     blocks: usize,
-    quants: Vec<Quants>,
-    scales: Vec<Scales>,
+    quants: Storage<Quants>,
+    scales: Storage<Scales>,
 }
 
 /// One tile, block by block.
@@ -45,8 +46,8 @@ impl Q8Tiles {
         let count = outputs.div_ceil(WIDTH) * blocks;
         Self {
             blocks,
-            quants: vec![Quants([[[128; 4]; WIDTH]; BLOCK / 4]); count],
-            scales: vec![Scales([0; WIDTH]); count],
+            quants: Storage::filled(Quants([[[128; 4]; WIDTH]; BLOCK / 4]), count),
+            scales: Storage::filled(Scales([0; WIDTH]), count),
         }
     }
 
@@ -96,7 +97,7 @@ impl Q8Tiles {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.quants.as_slice()) + size_of_val(self.scales.as_slice())
+        size_of_val(&*self.quants) + size_of_val(&*self.scales)
     }
 
     pub(super) fn count(&self) -> usize {
