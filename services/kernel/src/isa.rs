@@ -94,9 +94,9 @@ impl Isa {
     }
 }
 
-/// The bits of a small product: 5 rows, 40 outputs (a tile and a half), 96 inputs.
+/// The bits of a small product: 15 rows, 40 outputs (a tile and a half), 96 inputs.
 fn proof(isa: Isa, kind: Kind) -> Option<Vec<u32>> {
-    const ROWS: usize = 5;
+    const ROWS: usize = 15;
     const OUTPUTS: usize = 40;
     const INPUTS: usize = 96;
     let value =

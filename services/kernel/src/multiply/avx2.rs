@@ -33,11 +33,7 @@ pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDT
         let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
         for (part, sums) in sums.chunks_mut(together).enumerate() {
             let x = &x[part * together * inputs + first..];
-            match sums.len() {
-                1 => f32_rows::<1>(lanes, x, inputs, sums),
-                2 => f32_rows::<2>(lanes, x, inputs, sums),
-                _ => f32_rows::<F32_ROWS>(lanes, x, inputs, sums),
-            }
+            by_rows!(sums.len(), [1, 2, 3], f32_rows(lanes, x, inputs, sums));
         }
     }
 }
@@ -95,12 +91,12 @@ pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::W
     {
         prefetch(quants);
         for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
-            match x.len() {
-                1 => q8_0_rows::<1>(quants, scales, BLOCK / 4, x, sums),
-                2 => q8_0_rows::<2>(quants, scales, BLOCK / 4, x, sums),
-                3 => q8_0_rows::<3>(quants, scales, fours, x, sums),
-                _ => q8_0_rows::<Q8_0_ROWS>(quants, scales, fours, x, sums),
-            }
+            let fours = if x.len() < 3 { BLOCK / 4 } else { fours };
+            by_rows!(
+                x.len(),
+                [1, 2, 3, 4],
+                q8_0_rows(quants, scales, fours, x, sums)
+            );
         }
     }
 }
@@ -171,12 +167,12 @@ pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]
     {
         prefetch(quants);
         for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
-            match x.len() {
-                1 => q4_rows::<1>(quants, scales, BLOCK / 8, x, sums),
-                2 => q4_rows::<2>(quants, scales, BLOCK / 8, x, sums),
-                3 => q4_rows::<3>(quants, scales, eights, x, sums),
-                _ => q4_rows::<Q4_ROWS>(quants, scales, eights, x, sums),
-            }
+            let eights = if x.len() < 3 { BLOCK / 8 } else { eights };
+            by_rows!(
+                x.len(),
+                [1, 2, 3, 4],
+                q4_rows(quants, scales, eights, x, sums)
+            );
         }
     }
 }

@@ -2,6 +2,16 @@
 
 #![expect(unsafe_code, reason = "tiles write disjoint columns of one output")]
 
+/// Calls `$function` with `$rows`, which is one of the list, as a constant.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_rows {
+    ($rows:expr, [$($some:literal),*], $function:ident $arguments:tt) => {
+        match $rows {
+            $($some => $function::<$some> $arguments,)*
+            rows => unreachable!("{rows} rows together"),
+        }
+    };
+}
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
