@@ -1,6 +1,9 @@
-//! What a review of k rows costs, and what a model takes in memory.
+//! What a review of k rows costs over some contexts, what reading a prompt costs, and what a model takes in memory.
 //!
 //! `cargo run --release -p csd-engine --example rows -- MODEL [f32|q8_0|q4_k] [THREADS]`
+//!
+//! One row is also told as the share of this machine's read bandwidth, measured beside it, at which it reads the weights
+//! (an embedding that is not the output layer too counts as read, though it is not).
 
 use std::{
     future::Future,
@@ -12,7 +15,13 @@ use std::{
 };
 
 use csd_engine::{Engine, Settings, Weights};
+use csd_kernel::read_bandwidth;
 use csd_level::{Call, Context, Draft, DraftToken, Lenience, Level, Sampling, VerifyRequest};
+
+const ROWS: [usize; 9] = [1, 2, 4, 6, 8, 12, 16, 24, 32];
+const CONTEXTS: [usize; 3] = [200, 1024, 2000];
+/// Tokens of the prompt that is read.
+const PROMPT: usize = 512;
 
 struct Unpark(Thread);
 
@@ -34,11 +43,13 @@ fn wait<F: Future>(future: F) -> F::Output {
     }
 }
 
-fn request(len: usize, draft: usize) -> VerifyRequest {
+/// A review of a context of `len` tokens, which differ from the `first` on, and a draft.
+fn request(first: usize, len: usize, draft: usize) -> VerifyRequest {
     let draft = (0..draft as u32).map(|i| DraftToken::bare(50 + i, 1));
+    let context = (0..len).map(|i| 100 + ((first + i * (1 + first % 7)) % 200) as u32);
     VerifyRequest {
         call: Call {
-            context: Context::new((0..len as u32).map(|i| 100 + i % 200).collect()),
+            context: Context::new(context.collect()),
             sampling: Arc::new(Sampling::default()),
             session: 1,
             stream: 0,
@@ -51,6 +62,26 @@ fn request(len: usize, draft: usize) -> VerifyRequest {
         lenience: Lenience::NONE,
         logprobs: None,
     }
+}
+
+fn median(times: &mut [Duration]) -> f64 {
+    times.sort_unstable();
+    times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// Milliseconds of the forward and of the whole call, the median of many.
+fn review(engine: &Engine, context: usize, rows: usize) -> Result<(f64, f64), csd_level::Error> {
+    let (mut forwards, mut calls) = (Vec::new(), Vec::new());
+    // The first call reads the prompt.
+    wait(engine.verify(request(0, context, rows - 1)))?;
+    let began = Instant::now();
+    while forwards.len() < 5 || began.elapsed() < Duration::from_millis(700) {
+        let call = Instant::now();
+        let verdict = wait(engine.verify(request(0, context, rows - 1)))?;
+        calls.push(call.elapsed());
+        forwards.push(verdict.timings.forward);
+    }
+    Ok((median(&mut forwards), median(&mut calls)))
 }
 
 #[expect(clippy::print_stdout, reason = "it is what the program is for")]
@@ -71,30 +102,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Settings::new("model", model)
     })?;
     println!("loaded in {:.2} s", began.elapsed().as_secs_f64());
-    let mut one = 0.0;
-    for rows in [1, 2, 4, 8, 12, 16, 32] {
-        let mut forwards = Vec::new();
-        let mut calls = Vec::new();
-        let began = Instant::now();
-        while forwards.len() < 5 || began.elapsed() < Duration::from_millis(700) {
-            let call = Instant::now();
-            let verdict = wait(engine.verify(request(200, rows - 1)))?;
-            calls.push(call.elapsed());
-            forwards.push(verdict.timings.forward);
-        }
-        // The first call reads the prompt.
-        forwards.remove(0);
-        forwards.sort();
-        calls.sort();
-        let median = forwards[forwards.len() / 2].as_secs_f64() * 1e3;
-        let call = calls[calls.len() / 2].as_secs_f64() * 1e3;
-        one = if rows == 1 { median } else { one };
+    let weights = engine.weight_bytes();
+    let bandwidth = read_bandwidth(threads, weights);
+    println!("measured read bandwidth: {bandwidth:.1} GB/s");
+    let most = engine.description().context;
+    for context in CONTEXTS.into_iter().filter(|context| context + 32 <= most) {
+        let (one, _) = review(&engine, context, 1)?;
         println!(
-            "{rows:3} rows: forward {median:8.3} ms ({:.2}), call {call:8.3} ms",
-            median / one
+            "context {context}: one row reads {:.2} of the bandwidth",
+            weights as f64 / one / 1e6 / bandwidth
         );
+        for rows in ROWS {
+            let (forward, call) = review(&engine, context, rows)?;
+            println!(
+                "{rows:3} rows: forward {forward:8.3} ms ({:.2}), call {call:8.3} ms",
+                forward / one
+            );
+        }
     }
-    let (weights, cache) = (engine.weight_bytes(), engine.gauges().cache_bytes);
+    let mut prompts = Vec::new();
+    for first in 1..=5 {
+        let verdict = wait(engine.verify(request(first, PROMPT, 0)))?;
+        prompts.push(verdict.timings.forward);
+    }
+    let prompt = median(&mut prompts);
+    println!(
+        "a prompt of {PROMPT}: {prompt:.1} ms, {:.0} tokens/s",
+        PROMPT as f64 / prompt * 1e3
+    );
+    let cache = engine.gauges().cache_bytes;
     println!(
         "weights {:.1} MB, cache {:.1} MB",
         weights as f64 / 1e6,

@@ -1,14 +1,14 @@
 //! What do several rows cost? Prints milliseconds for 1 to 32 rows over the linear layers of a model, as a
 //! ratio to one row and in gigabytes of weights a second, beside this machine's read bandwidth.
 //!
-//! `cargo run --release -p csd-kernel --example rows -- [q8_0|q4|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512]`
+//! `cargo run --release -p csd-kernel --example products -- [q8_0|q4|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512]`
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use csd_kernel::{Compute, Isa, Kind, Matrix, Pool, Product};
+use csd_kernel::{Compute, Isa, Kind, Matrix, Product, read_bandwidth};
 
 const ROWS: [usize; 8] = [1, 2, 4, 6, 8, 12, 16, 32];
 /// How long each row count is repeated.
@@ -89,7 +89,7 @@ fn main() {
         model.weights as f64 / 1e6,
         model.bytes as f64 / 1e6
     );
-    let bandwidth = bandwidth(threads, model.bytes);
+    let bandwidth = read_bandwidth(threads, model.bytes);
     println!("measured read bandwidth at this size: {bandwidth:.1} GB/s");
     let mut one_row = f64::NAN;
     for rows in ROWS {
@@ -244,23 +244,4 @@ fn matrix(kind: Kind, outputs: usize, inputs: usize) -> Matrix {
         Ok(matrix) => matrix,
         Err(error) => unreachable!("the shapes above are whole blocks: {error}"),
     }
-}
-
-/// Gigabytes a second of a plain sum over `bytes` bytes, the best of several.
-fn bandwidth(threads: usize, bytes: usize) -> f64 {
-    let pool = Pool::new(threads);
-    let buffer: Vec<u64> = (0..bytes as u64 / 8).collect();
-    let begin = Instant::now();
-    let mut best = f64::INFINITY;
-    while begin.elapsed() < REPEAT {
-        let start = Instant::now();
-        pool.run(buffer.len(), 4096, |range| {
-            let sum = buffer[range]
-                .iter()
-                .fold(0u64, |sum, word| sum.wrapping_add(*word));
-            std::hint::black_box(sum);
-        });
-        best = best.min(start.elapsed().as_secs_f64());
-    }
-    bytes as f64 / best / 1e9
 }

@@ -12,13 +12,15 @@
 //! - `activation`: rows quantised for the integer products; `multiply`: rows × matrix;
 //! - `cache`, `attention`: keys and values in pages ([`Cache`]), and attention over exactly 0..=p;
 //! - inside these two, `portable`, `avx2`, `avx512`: one file per instruction set, one skeleton;
-//! - `rowwise`: norm, rope, gated activation, sums; `exp`: the exponential they share.
+//! - `rowwise`: norm, rope, gated activation, sums; `exp`: the exponential they share;
+//! - `bandwidth`: what the machine itself can read ([`read_bandwidth`]).
 //!
 //! What it refuses to do: read files, know a model's architecture, allocate inside an operation, reorder a
 //! sum for speed. `unsafe` stands in the pool, the instruction-set files and their callers alone.
 
 mod activation;
 mod attention;
+mod bandwidth;
 mod cache;
 mod compute;
 mod exp;
@@ -29,6 +31,7 @@ mod pool;
 mod rowwise;
 
 pub use attention::Heads;
+pub use bandwidth::read_bandwidth;
 pub use cache::{Cache, PAGE};
 pub use compute::Compute;
 pub use isa::{Detection, Isa, UnsupportedIsa};
