@@ -63,7 +63,7 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
 ];
 
 /// Dependencies that only these crates may name.
-const HOMES: [(&str, &[&str]); 6] = [
+const HOMES: [(&str, &[&str]); 7] = [
     ("candle-core", &["csd-engine"]),
     ("axum", &["csd-orchestrator"]),
     (
@@ -73,6 +73,7 @@ const HOMES: [(&str, &[&str]); 6] = [
     ("prost", &["csd-proto"]),
     ("tokenizers", &["csd-orchestrator"]),
     ("opentelemetry", &["csd-telemetry"]),
+    ("prometheus-client", &["csd-telemetry"]),
 ];
 
 /// What the pure crates must do without.

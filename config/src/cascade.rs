@@ -123,6 +123,8 @@ pub struct Level {
     pub listen: Option<String>,
     /// Hardware that it pretends to run on. A worker refuses that unless it is told twice.
     pub emulate: Option<Emulation>,
+    /// Where its worker answers `GET /metrics`.
+    pub metrics: Option<String>,
 }
 
 /// What a level serves.
@@ -405,6 +407,7 @@ impl Check<'_> {
             allow_other_numerics: raw.allow_other_numerics.unwrap_or(false),
             listen: raw.listen,
             emulate,
+            metrics: raw.metrics,
         })
     }
 }

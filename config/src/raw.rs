@@ -65,6 +65,7 @@ pub(crate) struct Level {
     pub context: Option<usize>,
     pub cache_mib: Option<usize>,
     pub bigram: Option<PathBuf>,
+    pub metrics: Option<String>,
     pub assisted: Option<bool>,
     pub queue: Option<usize>,
     pub address: Option<Addresses>,

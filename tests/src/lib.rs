@@ -1,8 +1,8 @@
 //! The whole system as a user meets it: `csd up` with its worker processes, spoken to over HTTP.
 //!
-//! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`] asks for texts, [`prompts`]
-//! makes texts to write, [`enlarged`] a target worth drafting for, [`browser`] opens the page, [`process`] looks after the
-//! operating system's view of the processes.
+//! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`]
+//! asks for texts, [`metrics`] for what Prometheus is told, [`prompts`] makes texts to write, [`enlarged`] a target worth
+//! drafting for, [`browser`] opens the page, [`process`] looks after the operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -21,6 +21,7 @@ pub mod client;
 pub mod containers;
 pub mod enlarged;
 pub mod lossless;
+pub mod metrics;
 pub mod plans;
 pub mod process;
 pub mod prompts;
@@ -69,6 +70,8 @@ pub struct LevelProcess {
     pub pid: u32,
     /// Where it answers gRPC.
     pub address: String,
+    /// Where it is scraped.
+    pub metrics: String,
 }
 
 /// A running cascade; dropping it stops every process.
@@ -113,15 +116,17 @@ impl Up {
                 };
                 if let Some(url) = value["listening"].as_str() {
                     let _ = sender.send(url.to_owned());
-                } else if let (Some(level), Some(pid), Some(address)) = (
+                } else if let (Some(level), Some(pid), Some(address), Some(metrics)) = (
                     value["level"].as_str(),
                     value["pid"].as_u64(),
                     value["address"].as_str(),
+                    value["metrics"].as_str(),
                 ) {
                     let process = LevelProcess {
                         level: level.into(),
                         pid: pid as u32,
                         address: address.into(),
+                        metrics: metrics.into(),
                     };
                     if let Ok(mut seen) = seen.lock() {
                         seen.retain(|other| other.level != level);

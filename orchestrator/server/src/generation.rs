@@ -14,6 +14,7 @@ use tracing::{Instrument as _, Span};
 use crate::{
     Failure, NamedPlan, Orchestrator,
     admission::Place,
+    counted::Counted,
     decoder::Decoder,
     echo::{self, Given},
     error::Result,
@@ -65,6 +66,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every one.
+    pub const ALL: [Self; 2] = [Self::Stop, Self::Length];
+
     /// As the API writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -127,6 +131,7 @@ pub struct Generation {
     statistics: Statistics,
     rounds: u64,
     ended: bool,
+    counted: Counted,
     span: Span,
 }
 
@@ -158,6 +163,7 @@ impl Generation {
                 session: Arc::new(session),
             },
             drafting: Drafting::new(task.plan.strategy()),
+            counted: Counted::arrived(orchestrator.metrics().clone()),
             orchestrator,
             cascade,
             recorder,
@@ -183,6 +189,9 @@ impl Generation {
         let span = self.span.clone();
         let chunk = self.advance().instrument(span).await;
         self.ended = chunk.as_ref().map_or(true, |chunk| chunk.finish.is_some());
+        if chunk.is_err() {
+            self.counted.failed();
+        }
         Some(chunk)
     }
 
@@ -196,6 +205,7 @@ impl Generation {
 
     async fn advance(&mut self) -> Result<Chunk> {
         self.place.turn().await?;
+        self.counted.begins(self.request.context.len());
         // A level in this process may answer without ever waiting; readers and other texts need their turns all the same.
         tokio::task::yield_now().await;
         if std::mem::take(&mut self.echo) {
@@ -220,6 +230,7 @@ impl Generation {
         let by_drafters = round.tokens.iter().filter(|token| token.author > 0);
         span.record(names::ACCEPTED_TOKENS, names::count(by_drafters.count()));
         self.rounds += 1;
+        self.counted.round(&round.statistics);
         self.statistics.merge(&round.statistics, |level| level);
         self.cached.get_or_insert(round.timings.cached);
         Ok(self.write(round.tokens.into(), round.logprobs.into()))
@@ -285,12 +296,15 @@ impl Generation {
             });
             reason = end;
         }
+        self.counted
+            .wrote(chunk.tokens.iter().map(|written| &written.token));
         chunk.finish = reason.map(|reason| self.finish(reason));
         chunk
     }
 
     fn finish(&mut self, reason: Reason) -> Finish {
         self.readers.collect(&mut self.statistics);
+        self.counted.finished(reason);
         let prompt = self.request.context.prompt_len();
         Finish {
             reason,

@@ -5,6 +5,7 @@
 //! - [`orchestrator`]: what every request shares
 //! - [`generation`], [`echo`], `readers`, [`admission`]: the life of one text, its prompt given back, which drafters have
 //!   read it, and its turn
+//! - `counted`: the same text, as the metrics see it
 //! - [`timeline`]: which level did what when, for texts that are watched
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
@@ -20,6 +21,7 @@
 pub mod access;
 pub mod admission;
 mod clock;
+mod counted;
 mod date;
 pub mod decoder;
 pub mod echo;

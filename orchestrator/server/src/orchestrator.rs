@@ -7,13 +7,14 @@ use std::{
 
 use csd_cascade::Cascade;
 use csd_level::{Kind, Level, Token};
+use csd_telemetry::metrics::Texts;
 
 use crate::{
     Failure, NamedPlan, SetupError,
     admission::Admission,
     clock::SinceStart,
     error::Result,
-    generation::{Generation, Task},
+    generation::{Generation, Reason, Task},
     template::Template,
     text::Text,
     watch::Watch,
@@ -47,6 +48,7 @@ pub struct Orchestrator {
     admission: Admission,
     body_bytes: usize,
     watch: Watch,
+    metrics: Arc<Texts>,
 }
 
 impl Orchestrator {
@@ -75,6 +77,7 @@ impl Orchestrator {
             model: parts.model,
             created: created.map_or(0, |since| since.as_secs()),
             watch: Watch::new(names.len()),
+            metrics: Arc::new(Texts::new(&names, &Reason::ALL.map(Reason::as_str))),
             names,
             cascade,
             text: Arc::new(parts.text),
@@ -136,6 +139,11 @@ impl Orchestrator {
     /// Why levels are down.
     pub fn watch(&self) -> &Watch {
         &self.watch
+    }
+
+    /// What has been counted of all texts.
+    pub fn metrics(&self) -> &Arc<Texts> {
+        &self.metrics
     }
 
     /// Real token ids of this cascade: 0 to this, exclusive.

@@ -116,9 +116,13 @@ impl<C: Sequence> Slots<C> {
         }
     }
 
-    /// Bytes held.
-    pub(crate) fn bytes(&self) -> usize {
-        self.slots.iter().flatten().map(|s| s.cache.bytes()).sum()
+    /// Bytes held, and how many of them calls in progress hold.
+    pub(crate) fn usage(&self) -> (usize, usize) {
+        let slots = self.slots.iter().flatten();
+        slots.fold((0, 0), |(held, busy), slot| {
+            let bytes = slot.cache.bytes();
+            (held + bytes, busy + if slot.busy { bytes } else { 0 })
+        })
     }
 
     /// The slot, of those that fit, whose tokens share the longest prefix with `context`.
@@ -141,7 +145,7 @@ impl<C: Sequence> Slots<C> {
 
     /// Drops what has not been used for longest until `needed` more bytes and one more slot fit.
     fn make_room(&mut self, needed: usize) -> bool {
-        let (mut bytes, mut count) = (self.bytes(), self.slots.iter().flatten().count());
+        let (mut bytes, mut count) = (self.usage().0, self.slots.iter().flatten().count());
         while bytes + needed > self.limit || count >= MOST_SLOTS {
             let idle = self
                 .slots

@@ -24,7 +24,7 @@ pub mod enlarge;
 pub mod error;
 
 pub use checkpoint::{Checkpoint, tokens::TokenMap, weights::Weights};
-pub use engine::{Device, Engine, ForwardTimes, Gauges, Settings};
+pub use engine::{Device, Engine, ForwardTimes, Gauges, Observer, Settings};
 pub use enlarge::enlarge;
 pub use error::LoadError;
 

@@ -7,6 +7,8 @@ use crate::DraftToken;
 /// How one level's tokens fared in another's reviews.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pair {
+    /// Drafts that held a token of the drafter.
+    pub drafts: u64,
     /// Tokens of the drafter that the reviewer saw.
     pub drafted: u64,
     /// Of those, how many it accepted.
@@ -37,7 +39,11 @@ impl Statistics {
     /// Counts a review of `draft` that accepted its first `accepted` tokens.
     pub fn record_review(&mut self, reviewer: u8, draft: &[DraftToken], accepted: usize) {
         for (position, token) in draft.iter().enumerate() {
+            let first = draft[..position]
+                .iter()
+                .all(|earlier| earlier.author != token.author);
             let pair = self.pairs.entry((reviewer, token.author)).or_default();
+            pair.drafts += u64::from(first);
             pair.drafted += 1;
             if position < accepted {
                 pair.accepted += 1;
@@ -66,6 +72,7 @@ impl Statistics {
                 .pairs
                 .entry((number(reviewer), number(author)))
                 .or_default();
+            into.drafts += from.drafts;
             into.drafted += from.drafted;
             into.accepted += from.accepted;
             if into.per_position.len() < from.per_position.len() {

@@ -1,4 +1,4 @@
-//! Logs, traces and the names of everything seen: what every process of csd starts with.
+//! Logs, traces, metrics and the names of everything seen: what every process of csd starts with.
 //!
 //! [`init`] once, early in `main`; keep the [`Guard`] until the end. Logs go to standard error. Traces go nowhere unless an
 //! OTLP endpoint is named ([`Options::otlp_endpoint`], or `OTEL_EXPORTER_OTLP_ENDPOINT` through [`Options::from_env`]);
@@ -9,13 +9,15 @@
 //! - [`Options`]: what is logged, how, and where traces go; the environment is read here and nowhere else;
 //! - [`init`] and [`Guard`]: a process's subscriber, from start to flush;
 //! - [`inject`], [`set_parent`]: a trace across HTTP headers, which gRPC metadata are too;
-//! - [`names`]: every span and attribute name.
+//! - [`names`]: every span and attribute name;
+//! - [`metrics`]: what a process counts, as text for Prometheus.
 //!
 //! The crate never logs a prompt or a text, never opens a port, and never delays an exit by more than two seconds.
 
 mod context;
 mod export;
 mod init;
+pub mod metrics;
 pub mod names;
 mod options;
 

@@ -138,6 +138,7 @@ fn statistics() -> impl Strategy<Value = Statistics> {
     let pair = (vec(0..1000u64, 0..9), 0..1000u64).prop_map(|(per_position, refused)| {
         let accepted = per_position.iter().sum();
         Pair {
+            drafts: refused.min(3),
             drafted: accepted + refused,
             accepted,
             per_position,

@@ -115,7 +115,7 @@ async fn drafts_are_checked() {
         ..v1::DraftResponse::default()
     };
     type Change = fn(&mut v1::DraftResponse);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 16] = [
         ("tokens", |a| a.tokens = vec![good(1); 4]),
         ("tokens[1].id", |a| a.tokens[1].id = VOCABULARY as u32),
         ("tokens[0].probability", |a| {
@@ -149,6 +149,13 @@ async fn drafts_are_checked() {
         ("pairs.accepted", |a| {
             a.pairs = vec![v1::Pair {
                 accepted: 9,
+                ..v1::Pair::default()
+            }];
+        }),
+        ("pairs.drafts", |a| {
+            a.pairs = vec![v1::Pair {
+                drafts: 2,
+                drafted: 1,
                 ..v1::Pair::default()
             }];
         }),

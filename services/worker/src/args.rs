@@ -8,8 +8,8 @@ use crate::TlsArgs;
 
 /// Serve one level of a cascade file, as `csd.v1.Level` over gRPC.
 ///
-/// Once it answers calls it prints one line, {"level": …, "pid": …, "address": …}. SIGTERM or SIGINT drains it. What is
-/// given here beats the environment, which beats the file.
+/// Once it answers calls it prints one line, {"level": …, "pid": …, "address": …, "metrics": …}. SIGTERM or SIGINT drains
+/// it. What is given here beats the environment, which beats the file.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -25,6 +25,9 @@ pub struct Args {
     /// Where to listen; port 0 picks a free one [default: the file's `listen`, else 127.0.0.1:0].
     #[arg(long, value_name = "ADDR:PORT", env = "CSD_LISTEN")]
     pub listen: Option<String>,
+    /// Where to answer Prometheus at /metrics; port 0 picks a free one [default: the file's `metrics`, else 127.0.0.1:0].
+    #[arg(long, value_name = "ADDR:PORT", env = "CSD_METRICS")]
+    pub metrics: Option<String>,
     /// Another model than the file's: a Hugging Face folder or a GGUF file.
     #[arg(long, value_name = "PATH", env = "CSD_MODEL")]
     pub model: Option<PathBuf>,

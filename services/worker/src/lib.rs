@@ -8,6 +8,7 @@
 //! - [`model`]: a level out of settings: a model with a Max-Gram beside it, or Max-Gram alone
 //! - [`emulation`]: a level behind a link that is not there
 //! - [`shutdown`]: who may ask the process to end: a signal, or the parent by going away
+//! - `metrics`: what it tells Prometheus
 //! - [`serve()`]: the process's life: bind, load, announce, serve, drain
 //! - [`error`]: why a worker does not start
 //!
@@ -17,6 +18,7 @@
 pub mod args;
 pub mod emulation;
 pub mod error;
+mod metrics;
 pub mod model;
 mod serve;
 pub mod settings;

@@ -1,22 +1,23 @@
 //! A level out of settings: a model with a Max-Gram beside it, or Max-Gram alone.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use csd_engine::{Engine, TokenMap};
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Level, Result, Verdict, VerifyRequest,
+    BoxFuture, Description, Draft, DraftRequest, Level, Result, Timings, Verdict, VerifyRequest,
 };
 use csd_maxgram::{Bigrams, MaxGram};
+use csd_telemetry::metrics::{self, LevelReading};
 use csd_transport::Gauges;
 
-use crate::{Error, settings::LevelSource};
+use crate::{Error, metrics::Watching, settings::LevelSource};
 
 /// What a worker serves.
 pub enum Model {
     /// A model, and perhaps a Max-Gram in the same process.
     Neural(NeuralLevel),
     /// Max-Gram alone.
-    Statistical(MaxGram),
+    Statistical(Timed),
 }
 
 impl Model {
@@ -24,14 +25,18 @@ impl Model {
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Bigrams`] and [`Error::UnreadableBigrams`], each naming the file.
-    pub fn load(name: &str, source: LevelSource) -> Result<Self, Error> {
+    pub fn load(
+        name: &str,
+        source: LevelSource,
+        metrics: Arc<metrics::Level>,
+    ) -> Result<Self, Error> {
         match source {
             LevelSource::Neural {
                 engine,
                 assisted,
                 bigram,
             } => {
-                let engine = Engine::load(engine)?;
+                let engine = Engine::load_observed(engine, Watching(metrics))?;
                 let level = NeuralLevel::new(engine, assisted, bigram.as_deref())?;
                 Ok(Self::Neural(level))
             }
@@ -39,7 +44,7 @@ impl Model {
                 let map = TokenMap::load(&model)?;
                 let settings = csd_maxgram::Settings::default();
                 let level = max_gram(name, &map, bigram.as_deref(), settings)?;
-                Ok(Self::Statistical(level))
+                Ok(Self::Statistical(Timed(level)))
             }
         }
     }
@@ -64,10 +69,34 @@ impl Model {
                 gauges.overruns = engine.overruns;
             }
             Self::Statistical(level) => {
-                let (_, bytes) = level.cached();
+                let (_, bytes) = level.0.cached();
                 gauges.cache_bytes = bytes as u64;
             }
         }
+    }
+}
+
+impl Model {
+    /// What Prometheus is told: what the service counted, and what only the engine knows.
+    pub(crate) fn reading(&self, gauges: Gauges) -> LevelReading {
+        let mut reading = LevelReading {
+            running: gauges.in_flight.saturating_sub(gauges.queued),
+            waiting: gauges.queued,
+            draft_calls: gauges.draft_calls,
+            verify_calls: gauges.verify_calls,
+            reviewed: gauges.drafted,
+            accepted: gauges.accepted,
+            cache_bytes: gauges.cache_bytes,
+            ..LevelReading::default()
+        };
+        if let Self::Neural(level) = self {
+            let engine = level.engine.gauges();
+            let limit = level.engine.cache_limit().max(1);
+            reading.cache_usage = engine.busy_bytes as f64 / limit as f64;
+            reading.prefix_queries = engine.looked_up;
+            reading.prefix_hits = engine.cached;
+        }
+        reading
     }
 }
 
@@ -77,19 +106,34 @@ impl Level for Model {
     }
 
     fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
-        self.level().draft(request)
+        Box::pin(async move {
+            let begun = Instant::now();
+            let mut draft = self.level().draft(request).await?;
+            account(&mut draft.timings, begun);
+            Ok(draft)
+        })
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
-        self.level().verify(request)
+        Box::pin(async move {
+            let begun = Instant::now();
+            let mut verdict = self.level().verify(request).await?;
+            account(&mut verdict.timings, begun);
+            Ok(verdict)
+        })
     }
+}
+
+/// What a call took and was not computed for, it has waited: for the engine, or for a processor.
+fn account(timings: &mut Timings, begun: Instant) {
+    timings.queue = begun.elapsed().saturating_sub(timings.forward);
 }
 
 /// A model that runs a whole turn over its own Max-Gram inside one call.
 pub struct NeuralLevel {
     description: Arc<Description>,
     engine: Engine,
-    assistant: Option<MaxGram>,
+    assistant: Option<Timed>,
 }
 
 impl NeuralLevel {
@@ -108,7 +152,7 @@ impl NeuralLevel {
         Ok(Self {
             description: Arc::new(description),
             engine,
-            assistant: assistant.transpose()?,
+            assistant: assistant.transpose()?.map(Timed),
         })
     }
 }
@@ -131,6 +175,28 @@ impl Level for NeuralLevel {
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         self.engine.verify(request)
+    }
+}
+
+/// Max-Gram with a watch: it is pure and knows no time, but what it computes is part of a call's.
+pub struct Timed(MaxGram);
+
+impl Level for Timed {
+    fn description(&self) -> Arc<Description> {
+        self.0.description()
+    }
+
+    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
+        Box::pin(async move {
+            let begun = Instant::now();
+            let mut draft = self.0.draft(request).await?;
+            draft.timings.forward = begun.elapsed();
+            Ok(draft)
+        })
+    }
+
+    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        self.0.verify(request)
     }
 }
 

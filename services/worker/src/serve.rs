@@ -10,6 +10,7 @@ use std::{
 };
 
 use csd_level::Level;
+use csd_telemetry::metrics;
 use csd_transport::{LevelService, ServerTls, ServiceOptions, incoming, serve_over};
 use serde::Serialize;
 use tokio::{
@@ -36,6 +37,8 @@ pub struct Announcement {
     pub pid: u32,
     /// Where it answers: `http://127.0.0.1:40123`.
     pub address: String,
+    /// Where it is scraped: `http://127.0.0.1:40124/metrics`.
+    pub metrics: String,
 }
 
 /// Runs `csd worker`: serves until a signal comes, or the parent goes.
@@ -70,6 +73,7 @@ pub async fn serve(
         name,
         source,
         listen,
+        metrics: scraped,
         queue,
         tls,
         emulation,
@@ -78,20 +82,24 @@ pub async fn serve(
     let tls = ServerTls::load(ca.as_deref(), certificate.as_deref(), key.as_deref())?;
     // Before loading, which may take long, so that a port in use is noticed at once; but listening after it, so that
     // whoever comes too early is refused at once and does not wait.
-    let socket = bind(&listen).await?;
+    let socket = bind("listen", &listen).await?;
+    let scraped = bind("metrics", &scraped).await?;
+    let metrics = Arc::new(metrics::Level::new(&name));
     tracing::info!(csd.cascade.level = name, model = %source.model().display(), "loading");
     let model = tokio::select! {
-        model = load(name.clone(), source) => Arc::new(model?),
+        model = load(name.clone(), source, metrics.clone()) => Arc::new(model?),
         () = &mut shutdown => return Ok(()),
     };
     let listener = open(socket)?;
     let address = local_address(&listener)?;
+    let scrapes = open(scraped)?;
+    let scraped = local_address(&scrapes)?;
 
     let options = ServiceOptions {
         concurrency: queue,
         ..ServiceOptions::default()
     };
-    let gauged = model.clone();
+    let (gauged, read) = (model.clone(), model.clone());
     let mut level: Arc<dyn Level> = model;
     if let Some(emulation) = emulation {
         level = Arc::new(Emulated::new(level, &emulation));
@@ -105,19 +113,29 @@ pub async fn serve(
             Some(_) => format!("https://{address}"),
             None => format!("http://{address}"),
         },
+        metrics: format!("http://{scraped}/metrics"),
     });
-    serve_over(tls.as_ref(), incoming(listener), service, DRAIN, shutdown).await?;
+    let counted = service.clone();
+    let render = move || metrics.render(read.reading(counted.gauges()));
+    tokio::select! {
+        ended = serve_over(tls.as_ref(), incoming(listener), service, DRAIN, shutdown) => ended?,
+        never = crate::metrics::serve(scrapes, render) => match never {},
+    }
     tracing::info!("ended");
     Ok(())
 }
 
 /// Loads on a thread that nobody has to wait for: neither the runtime's other work nor, when the process is to end before
 /// the model is there, its exit.
-async fn load(name: String, source: LevelSource) -> Result<Model, Error> {
+async fn load(
+    name: String,
+    source: LevelSource,
+    metrics: Arc<metrics::Level>,
+) -> Result<Model, Error> {
     let (send, loaded) = oneshot::channel();
     let work = move || {
         // Nobody receives it when the process is ending already.
-        let _ = send.send(Model::load(&name, source));
+        let _ = send.send(Model::load(&name, source, metrics));
     };
     thread::Builder::new()
         .name("csd-load".into())
@@ -130,10 +148,10 @@ async fn load(name: String, source: LevelSource) -> Result<Model, Error> {
 }
 
 /// Takes an address without listening at it yet. A name may have several; the first that can be had is taken.
-async fn bind(listen: &str) -> Result<TcpSocket, Error> {
+async fn bind(setting: &'static str, listen: &str) -> Result<TcpSocket, Error> {
     let unknown = |reason: String| {
         let reason = format!("{listen:?}: {reason}; must be ADDRESS:PORT, port 0 picks a free one");
-        Error::setting("listen", reason)
+        Error::setting(setting, reason)
     };
     let addresses = lookup_host(listen).await;
     let mut refused = unknown("no such host".into());

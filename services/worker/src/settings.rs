@@ -19,6 +19,8 @@ pub struct Settings {
     pub source: LevelSource,
     /// `HOST:PORT`; port 0 picks a free one.
     pub listen: String,
+    /// The same for `GET /metrics`.
+    pub metrics: String,
     /// Calls at once, running or waiting; more are refused.
     pub queue: usize,
     /// Its certificates; without them it speaks plainly.
@@ -89,6 +91,11 @@ impl Settings {
                 .listen
                 .clone()
                 .or(level.listen)
+                .unwrap_or_else(|| ANY_PORT.into()),
+            metrics: args
+                .metrics
+                .clone()
+                .or(level.metrics)
                 .unwrap_or_else(|| ANY_PORT.into()),
             name: level.name,
             queue,

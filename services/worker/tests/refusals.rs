@@ -76,6 +76,10 @@ async fn arguments() {
         &bad(|a| a.listen = Some("127.0.0.1:70000".into())).await,
         &["listen", "70000"],
     );
+    names(
+        &bad(|a| a.metrics = Some("nowhere".into())).await,
+        &["metrics", "\"nowhere\""],
+    );
     if !cfg!(feature = "cuda") {
         names(
             &bad(|a| a.device = Some("cuda:0".into())).await,
@@ -181,6 +185,7 @@ async fn an_end_before_the_model_is_loaded() {
 fn arguments_beat_the_file() {
     let given = Args {
         listen: Some("127.0.0.1:4".into()),
+        metrics: Some("127.0.0.1:5".into()),
         model: Some("another".into()),
         dtype: Some("q8_0".into()),
         device: Some("cuda:1".into()),
@@ -193,6 +198,7 @@ fn arguments_beat_the_file() {
     let settings = Settings::resolve(&given).expect("settings");
     assert_eq!((settings.name.as_str(), settings.queue), ("target", 7));
     assert_eq!(settings.listen, "127.0.0.1:4");
+    assert_eq!(settings.metrics, "127.0.0.1:5");
     let LevelSource::Neural {
         engine,
         assisted,

@@ -120,7 +120,7 @@ impl Show {
         if self.json {
             return output::line(json!({"listening": url}));
         }
-        let mut table = Table::new(["level", "model", ">pid", "address"]);
+        let mut table = Table::new(["level", "model", ">pid", "address", "metrics"]);
         for level in &self.cascade.levels {
             let worker = workers.iter().find(|worker| worker.level == level.name);
             let address = worker.map_or_else(
@@ -140,10 +140,13 @@ impl Show {
                 model,
                 worker.map_or("elsewhere".into(), |worker| worker.pid.to_string()),
                 address,
+                worker
+                    .and_then(|worker| worker.metrics.clone())
+                    .unwrap_or_default(),
             ]);
         }
         output::line(format_args!(
-            "\n{table}\nListening at {url}. Ctrl-C stops everything. Try:\n\n  \
+            "\n{table}\nListening at {url}, metrics at {url}/metrics. Ctrl-C stops everything. Try:\n\n  \
              csd generate --url {url} \"fn main() {{\"\n  \
              curl {url}/v1/completions -H 'content-type: application/json' \\\n    \
              -d '{{\"prompt\": \"fn main() {{\", \"max_tokens\": 64, \"temperature\": 0}}'\n"

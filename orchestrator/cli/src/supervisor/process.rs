@@ -26,7 +26,13 @@ const ERROR: &str = "error: ";
 const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Variables that would tell every worker alike what the command line tells each of them apart.
-const APART: [&str; 4] = ["CSD_CASCADE", "CSD_LEVEL", "CSD_LISTEN", "CSD_MODEL"];
+const APART: [&str; 5] = [
+    "CSD_CASCADE",
+    "CSD_LEVEL",
+    "CSD_LISTEN",
+    "CSD_METRICS",
+    "CSD_MODEL",
+];
 
 /// How to start a worker: `program arguments… --listen ADDRESS`.
 #[derive(Clone, Debug)]
@@ -48,6 +54,9 @@ pub(crate) struct Announcement {
     pub(crate) pid: u32,
     /// Where it answers: `http://127.0.0.1:40123`.
     pub(crate) address: String,
+    /// Where it is scraped: `http://127.0.0.1:40124/metrics`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<String>,
 }
 
 /// What a worker logs: passed on to our own log, and the last of it kept.

@@ -87,6 +87,11 @@ pub(super) fn body(failure: &Failure) -> Value {
     }})
 }
 
+/// What a failure would be answered with, or was too late to be.
+pub(super) fn status(failure: &Failure) -> StatusCode {
+    row(failure).0
+}
+
 /// What a failure is called in traces.
 pub(super) fn code(failure: &Failure) -> &'static str {
     row(failure).2

@@ -5,7 +5,7 @@
 //! - `job`: what a request comes to, whichever route it took
 //! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
 //!   from
-//! - `completions`, `chat`, `models`, `health`, `page`: the routes
+//! - `completions`, `chat`, `models`, `health`, `metrics`, `page`: the routes
 //! - `door`: who is let in
 //! - `failure`: failures to statuses and bodies, in one table
 
@@ -19,6 +19,7 @@ mod fields;
 mod health;
 mod job;
 mod logprobs;
+mod metrics;
 mod models;
 mod page;
 mod plan;
@@ -57,12 +58,13 @@ pub fn app(orchestrator: Arc<Orchestrator>, access: &Access) -> Router {
         .route_layer(asked_for_keys);
     let app = api
         .route("/health", get(health::report))
+        .route("/metrics", get(metrics::report))
         .merge(page::routes())
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
-        .with_state(orchestrator)
+        .with_state(orchestrator.clone())
         .layer(DefaultBodyLimit::max(limit))
-        .layer(middleware::from_fn(trace::request))
+        .layer(middleware::from_fn_with_state(orchestrator, trace::request))
         .layer(CatchPanicLayer::custom(panicked));
     let app = match door::origins(&access.origins) {
         Some(origins) => app.layer(origins),

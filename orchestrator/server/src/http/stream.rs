@@ -139,7 +139,7 @@ impl Writer {
     }
 
     fn failure(&self, failure: &Failure) -> Event {
-        super::trace::failed(&self.span, failure);
+        super::trace::failed(&self.job.orchestrator, &self.span, failure);
         event(&failure::body(failure))
     }
 

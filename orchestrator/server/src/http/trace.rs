@@ -1,7 +1,9 @@
-//! The span of a request, as part of its caller's trace.
+//! The span of a request, as part of its caller's trace, and the count of failures.
+
+use std::sync::Arc;
 
 use axum::{
-    extract::{MatchedPath, Request},
+    extract::{MatchedPath, Request, State},
     middleware::Next,
     response::Response,
 };
@@ -9,10 +11,14 @@ use csd_telemetry::names;
 use tracing::{Instrument as _, Span, field::Empty};
 
 use super::failure;
-use crate::Failure;
+use crate::{Failure, Orchestrator};
 
 /// Runs a request in a span of its own. Texts that are streamed keep the span until they end.
-pub(super) async fn request(request: Request, next: Next) -> Response {
+pub(super) async fn request(
+    State(orchestrator): State<Arc<Orchestrator>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("unknown", MatchedPath::as_str).to_owned();
     if !route.starts_with("/v1/") {
@@ -43,6 +49,9 @@ pub(super) async fn request(request: Request, next: Next) -> Response {
     csd_telemetry::set_parent(&span, request.headers());
     let response = next.run(request).instrument(span.clone()).await;
     span.record(names::HTTP_STATUS, names::count(response.status().as_u16()));
+    if response.status().is_client_error() || response.status().is_server_error() {
+        orchestrator.metrics().failed(response.status().as_u16());
+    }
     if response.status().is_server_error() {
         span.record(names::OTEL_STATUS_CODE, "ERROR");
         span.record(names::ERROR_TYPE, response.status().as_str());
@@ -51,7 +60,10 @@ pub(super) async fn request(request: Request, next: Next) -> Response {
 }
 
 /// Notes a failure that came too late for a status.
-pub(super) fn failed(span: &Span, failure: &Failure) {
+pub(super) fn failed(orchestrator: &Orchestrator, span: &Span, failure: &Failure) {
+    orchestrator
+        .metrics()
+        .failed(failure::status(failure).as_u16());
     span.record(names::OTEL_STATUS_CODE, "ERROR");
     span.record(names::OTEL_STATUS_DESCRIPTION, failure.to_string());
     span.record(names::ERROR_TYPE, failure::code(failure));

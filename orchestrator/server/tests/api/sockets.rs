@@ -87,6 +87,7 @@ pub(crate) fn config(addresses: &[(&str, &str)]) -> Cascade {
         allow_other_numerics: false,
         listen: None,
         emulate: None,
+        metrics: None,
     };
     Cascade {
         name: "tiny".into(),

@@ -1,8 +1,26 @@
-//! What an engine counts.
+//! What an engine counts, and whom it tells.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::{
+    fmt,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
 
-/// A reading of an engine's counters. The first seven only grow, the others go up and down.
+/// Is told what an engine does, on the engine's own thread: it must not wait for anything.
+pub trait Observer: Send + Sync {
+    /// A call's first forward begins, this long after the call came.
+    fn waited(&self, time: Duration);
+    /// A forward of `rows` rows was computed for `calls` calls.
+    fn forward(&self, rows: usize, calls: usize, time: Duration);
+}
+
+/// Nobody.
+impl Observer for () {
+    fn waited(&self, _: Duration) {}
+    fn forward(&self, _: usize, _: usize, _: Duration) {}
+}
+
+/// A reading of an engine's counters. The first eight only grow, the others go up and down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// Forwards computed.
@@ -15,7 +33,9 @@ pub struct Gauges {
     pub drafted: u64,
     /// Of those, accepted.
     pub accepted: u64,
-    /// Positions that reviews found in the cache.
+    /// Positions that reviews looked up in the cache: their contexts.
+    pub looked_up: u64,
+    /// Of those, found there.
     pub cached: u64,
     /// Forwards that took longer than the time they are to take.
     pub overruns: u64,
@@ -23,21 +43,25 @@ pub struct Gauges {
     pub in_flight: usize,
     /// Calls that wait for the thread.
     pub queued: usize,
-    /// Bytes of keys and values held.
+    /// Bytes of keys and values held, of calls in progress or remembered for later ones.
     pub cache_bytes: usize,
+    /// Of those, the bytes of calls in progress.
+    pub busy_bytes: usize,
 }
 
 /// The counters themselves.
-#[derive(Debug, Default)]
 pub(super) struct Counters {
-    pub(super) forwards: AtomicU64,
-    pub(super) rows: AtomicU64,
+    observer: Box<dyn Observer>,
+    forwards: AtomicU64,
+    rows: AtomicU64,
     pub(super) verified: AtomicU64,
     pub(super) drafted: AtomicU64,
     pub(super) accepted: AtomicU64,
+    pub(super) looked_up: AtomicU64,
     pub(super) cached: AtomicU64,
     pub(super) overruns: AtomicU64,
     pub(super) cache_bytes: AtomicUsize,
+    pub(super) busy_bytes: AtomicUsize,
     in_flight: AtomicUsize,
 }
 
@@ -45,6 +69,33 @@ pub(super) struct Counters {
 pub(super) struct InFlight<'a>(&'a Counters);
 
 impl Counters {
+    pub(super) fn new(observer: impl Observer + 'static) -> Self {
+        Self {
+            observer: Box::new(observer),
+            forwards: AtomicU64::default(),
+            rows: AtomicU64::default(),
+            verified: AtomicU64::default(),
+            drafted: AtomicU64::default(),
+            accepted: AtomicU64::default(),
+            looked_up: AtomicU64::default(),
+            cached: AtomicU64::default(),
+            overruns: AtomicU64::default(),
+            cache_bytes: AtomicUsize::default(),
+            busy_bytes: AtomicUsize::default(),
+            in_flight: AtomicUsize::default(),
+        }
+    }
+
+    pub(super) fn waited(&self, time: Duration) {
+        self.observer.waited(time);
+    }
+
+    pub(super) fn forward(&self, rows: usize, calls: usize, time: Duration) {
+        self.forwards.fetch_add(1, Relaxed);
+        self.rows.fetch_add(rows as u64, Relaxed);
+        self.observer.forward(rows, calls, time);
+    }
+
     pub(super) fn enter(&self) -> InFlight<'_> {
         self.in_flight.fetch_add(1, Relaxed);
         InFlight(self)
@@ -57,11 +108,13 @@ impl Counters {
             verified: self.verified.load(Relaxed),
             drafted: self.drafted.load(Relaxed),
             accepted: self.accepted.load(Relaxed),
+            looked_up: self.looked_up.load(Relaxed),
             cached: self.cached.load(Relaxed),
             overruns: self.overruns.load(Relaxed),
             in_flight: self.in_flight.load(Relaxed),
             queued,
             cache_bytes: self.cache_bytes.load(Relaxed),
+            busy_bytes: self.busy_bytes.load(Relaxed),
         }
     }
 }
@@ -69,5 +122,11 @@ impl Counters {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read(0).fmt(formatter)
     }
 }

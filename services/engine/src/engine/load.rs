@@ -6,7 +6,7 @@ use csd_level::{Description, Kind};
 
 use super::{
     Engine,
-    gauges::Counters,
+    gauges::{Counters, Observer},
     queue::Queue,
     scheduler::Scheduler,
     settings::{Device, Settings},
@@ -31,12 +31,21 @@ impl Engine {
     /// # Errors
     /// [`LoadError`] that names the file and what in it is missing, wrong or not served here, or the setting.
     pub fn load(settings: Settings) -> Result<Self> {
+        Self::load_observed(settings, ())
+    }
+
+    /// The same; `observer` is told of every forward.
+    ///
+    /// # Errors
+    /// As [`Engine::load`].
+    pub fn load_observed(settings: Settings, observer: impl Observer + 'static) -> Result<Self> {
+        let counters = Counters::new(observer);
         let checkpoint = Checkpoint::open(&settings.model)?;
         match settings.device {
             Device::Cpu => {
                 let mut backend = Cpu::new(&checkpoint.config, settings.threads);
                 let numerics = backend.numerics();
-                start(settings, &checkpoint, backend, Some(numerics))
+                start(settings, &checkpoint, backend, Some(numerics), counters)
             }
             Device::Cuda(index) => {
                 let device = candle_core::Device::new_cuda(index).map_err(|error| {
@@ -44,7 +53,7 @@ impl Engine {
                     setting("device", reason)
                 })?;
                 let backend = Candle::new(&checkpoint.config, device);
-                start(settings, &checkpoint, backend, None)
+                start(settings, &checkpoint, backend, None, counters)
             }
         }
     }
@@ -55,6 +64,7 @@ fn start<B: Backend>(
     checkpoint: &Checkpoint,
     backend: B,
     exact: Option<String>,
+    counters: Counters,
 ) -> Result<Engine> {
     let context = context(&settings, checkpoint, &backend)?;
     let (decoder, fallbacks) = Decoder::load(checkpoint, settings.weights, backend)?;
@@ -87,7 +97,7 @@ fn start<B: Backend>(
         emulation: None,
     };
     let queue = Arc::new(Queue::new(settings.queue));
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(counters);
     let weight_bytes = decoder.weight_bytes();
     let scheduler = Scheduler::new(
         decoder,
@@ -106,6 +116,7 @@ fn start<B: Backend>(
         queue,
         counters,
         thread: Some(thread),
+        cache_limit: settings.cache_bytes,
         weight_bytes,
     })
 }

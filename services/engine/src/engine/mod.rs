@@ -31,7 +31,7 @@ use tracing::{Span, info_span};
 use self::{command::Command, gauges::Counters, queue::Queue};
 pub use self::{
     forward_times::ForwardTimes,
-    gauges::Gauges,
+    gauges::{Gauges, Observer},
     settings::{Device, Settings},
 };
 
@@ -47,6 +47,7 @@ pub struct Engine {
     queue: Arc<Queue>,
     counters: Arc<Counters>,
     thread: Option<JoinHandle<()>>,
+    cache_limit: usize,
     weight_bytes: usize,
 }
 
@@ -54,6 +55,11 @@ impl Engine {
     /// What has been counted so far.
     pub fn gauges(&self) -> Gauges {
         self.counters.read(self.queue.len())
+    }
+
+    /// Bytes of keys and values that all sequences together may take.
+    pub fn cache_limit(&self) -> usize {
+        self.cache_limit
     }
 
     /// Bytes of the model's matrices in memory.

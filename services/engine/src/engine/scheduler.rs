@@ -118,11 +118,18 @@ impl<M: Model> Scheduler<M> {
         let _closing = Closing(self.queue.clone());
         while self.admit() {
             self.sweep();
+            self.count_bytes();
             if self.choose() {
                 self.step();
+                self.count_bytes();
             }
-            self.counters.cache_bytes.store(self.slots.bytes(), Relaxed);
         }
+    }
+
+    fn count_bytes(&self) {
+        let (held, busy) = self.slots.usage();
+        self.counters.cache_bytes.store(held, Relaxed);
+        self.counters.busy_bytes.store(busy, Relaxed);
     }
 
     /// Takes waiting commands on, as far as there is room for their sequences.
@@ -144,9 +151,11 @@ impl<M: Model> Scheduler<M> {
                 return Some(command);
             };
             drop(command.waiting.take());
+            let waited = command.submitted.elapsed();
+            self.counters.waited(waited);
             self.active.push(Active {
                 timings: Timings {
-                    queue: command.submitted.elapsed(),
+                    queue: waited,
                     cached: claim.reused,
                     ..Timings::default()
                 },
@@ -208,17 +217,17 @@ impl<M: Model> Scheduler<M> {
         {
             self.counters.overruns.fetch_add(1, Relaxed);
         }
-        drop((caches, spans));
+        drop(caches);
         let took = began.elapsed();
-        self.counters.forwards.fetch_add(1, Relaxed);
-        self.counters.rows.fetch_add(rows as u64, Relaxed);
+        self.counters.forward(rows, turns.len(), took);
 
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(self.active.len(), || None);
         match logits {
             Ok(mut logits) => {
                 let width = self.width;
-                for &index in &turns {
+                // A review belongs to the call's part in the forward, and to its span.
+                for (&index, _span) in turns.iter().zip(spans) {
                     let active = &mut self.active[index];
                     let from = active.done;
                     let scored = active.scored().len() * width;
@@ -236,7 +245,9 @@ impl<M: Model> Scheduler<M> {
                     let (rows, rest) = logits.split_at_mut(own);
                     logits = rest;
                     let rows = rows.chunks_exact_mut(width);
+                    let began = Instant::now();
                     outcomes[index] = Some(Ok(review::review(request, self.vocabulary, rows)));
+                    active.timings.forward += began.elapsed();
                 }
             }
             Err(reason) => {
@@ -298,6 +309,8 @@ impl<M: Model> Scheduler<M> {
         counters
             .accepted
             .fetch_add(outcome.accepted as u64, Relaxed);
+        let context = active.command.request.call.context.len() as u64;
+        counters.looked_up.fetch_add(context, Relaxed);
         counters
             .cached
             .fetch_add(active.timings.cached as u64, Relaxed);

@@ -117,7 +117,7 @@ fn held(queue: usize, cache: usize) -> Held {
         logits: Vec::new(),
     };
     let queue = Arc::new(Queue::new(queue));
-    let counters = Arc::new(Counters::default());
+    let counters = Arc::new(Counters::new(()));
     let scheduler = Scheduler::new(model, WIDTH, cache, None, queue.clone(), counters.clone());
     let description = Description {
         name: "recorder".into(),
@@ -141,6 +141,7 @@ fn held(queue: usize, cache: usize) -> Held {
         queue,
         counters,
         thread: Some(thread::spawn(move || scheduler.run())),
+        cache_limit: cache,
         weight_bytes: 0,
     };
     Held {

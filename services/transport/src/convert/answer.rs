@@ -22,6 +22,7 @@ pub fn draft_to_wire(draft: Draft) -> v1::DraftResponse {
             .map(|((reviewer, drafter), pair)| v1::Pair {
                 reviewer: u32::from(reviewer),
                 drafter: u32::from(drafter),
+                drafts: pair.drafts,
                 drafted: pair.drafted,
                 accepted: pair.accepted,
                 per_position: pair.per_position,
@@ -166,7 +167,12 @@ fn counted(wire: v1::Pair) -> Result<Pair> {
         );
         return Err(Error::invalid("pairs.accepted", reason));
     }
+    if wire.drafts > wire.drafted {
+        let reason = format!("{} drafts of {} tokens", wire.drafts, wire.drafted);
+        return Err(Error::invalid("pairs.drafts", reason));
+    }
     Ok(Pair {
+        drafts: wire.drafts,
         drafted: wire.drafted,
         accepted: wire.accepted,
         per_position: wire.per_position,
