@@ -41,6 +41,16 @@ fn text(attributes: &[KeyValue], key: &str) -> Option<String> {
     }
 }
 
+/// Microseconds.
+fn length(span: &Span) -> f64 {
+    (span.end_time_unix_nano - span.start_time_unix_nano) as f64 / 1e3
+}
+
+/// Equal as far as times of a call, in microseconds, can be: within 5 % or 0.1 ms.
+fn equal(sum: f64, whole: f64) -> bool {
+    (sum - whole).abs() <= (0.05 * whole).max(100.0)
+}
+
 /// Whose resource a span came with, and the span.
 struct Seen {
     process: String,
@@ -129,23 +139,43 @@ async fn a_request_is_one_trace_through_every_process() {
         .iter()
         .map(|seen| (seen.span.parent_span_id.as_slice(), &seen.span))
         .collect();
+    let (mut whole_adds_up, mut servers_add_up, mut forwards_add_up) = (vec![], vec![], vec![]);
     for client in &clients {
         let server = by_parent[client.span.span_id.as_slice()];
-        let length = |span: &Span| span.end_time_unix_nano - span.start_time_unix_nano;
         assert!(
-            length(server) <= length(&client.span) + 200_000,
+            length(server) <= length(&client.span) + 200.0,
             "{} is longer on the server's side",
             server.name
         );
-        let queue = number(&client.span.attributes, "csd.queue_us")
-            .unwrap_or_else(|| panic!("no queue time: {:?}", client.span));
-        let forward = number(&client.span.attributes, "csd.forward_us").expect("forward time");
-        let whole = (length(&client.span) / 1000) as i64;
-        assert!(
-            queue + forward <= whole + 200,
-            "{}: {queue} + {forward} µs of {whole}",
-            client.span.name
-        );
+        let microseconds = |key: &str| {
+            let found = number(&client.span.attributes, key);
+            found.unwrap_or_else(|| panic!("no {key}: {:?}", client.span)) as f64
+        };
+        let [network, queue, forward] =
+            ["csd.network_us", "csd.queue_us", "csd.forward_us"].map(microseconds);
+        let whole = length(&client.span);
+        whole_adds_up.push(equal(network + queue + forward, whole));
+        // What the client tells of the level's time is what the level's own spans show.
+        servers_add_up.push(equal(queue + forward, length(server)));
+        let forwards = trace.iter().filter(|seen| {
+            seen.span.name == "forward" && seen.span.parent_span_id == server.span_id
+        });
+        let forwards: f64 = forwards.map(|seen| length(&seen.span)).sum();
+        forwards_add_up.push(equal(forwards, forward));
+    }
+    // A machine that does something else between two readings of its clock is no fault of ours.
+    for (what, adds_up, least) in [
+        (
+            "network, queue and forward: the client's span",
+            whole_adds_up,
+            0.95,
+        ),
+        ("queue and forward: the server's span", servers_add_up, 0.5),
+        ("forward: the engine's spans", forwards_add_up, 0.5),
+    ] {
+        let share = adds_up.iter().filter(|&&fits| fits).count() as f64 / adds_up.len() as f64;
+        eprintln!("{what}: {:.1} % of {} calls", share * 100.0, adds_up.len());
+        assert!(share >= least, "{what}: only {share}");
     }
 
     // One hop a step: a level that needs only its own Max-Gram runs a whole turn in one Draft call.

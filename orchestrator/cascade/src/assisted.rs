@@ -36,6 +36,7 @@ pub async fn draft(
                 lenience: Lenience::NONE,
             };
             proposed = assistant.draft(ask).await.unwrap_or_default();
+            written.timings.add(proposed.timings);
             proposed.tokens.truncate(proposal_room);
         }
         for token in &mut proposed.tokens {

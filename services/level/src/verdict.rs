@@ -7,9 +7,10 @@ use crate::{DraftToken, Logprobs};
 /// Where the time of a call went, as the answering level saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timings {
-    /// Waiting for the engine.
+    /// Waiting for the engine. A worker counts all time here that it had the call and did not compute for it: together
+    /// with `forward` it is the whole time from the call's arrival at the level to its answer.
     pub queue: Duration,
-    /// In the forward itself.
+    /// In forwards and the reviews that they are for.
     pub forward: Duration,
     /// Rows of the forward that belonged to this call.
     pub rows: usize,

@@ -100,9 +100,11 @@ pub const ACCEPTED_TOKENS: &str = "csd.accepted.tokens";
 pub const DRAFT_SOURCE: &str = "csd.draft.source";
 /// Most tokens that a call may return.
 pub const ROOM: &str = "csd.room";
-/// Microseconds a command waited for the engine.
+/// Microseconds of a call that its level neither had it nor had answered it: the client's time less the next two.
+pub const NETWORK_US: &str = "csd.network_us";
+/// Microseconds that the level had a call and computed nothing for it.
 pub const QUEUE_US: &str = "csd.queue_us";
-/// Microseconds in forwards.
+/// Microseconds that the level computed for a call.
 pub const FORWARD_US: &str = "csd.forward_us";
 /// Rows of a forward.
 pub const ROWS: &str = "csd.rows";

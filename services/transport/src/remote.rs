@@ -145,7 +145,7 @@ impl RemoteLevel {
     }
 
     async fn ask_draft(&self, request: DraftRequest) -> Result<Draft> {
-        let span = Span::current();
+        let (span, begun) = (Span::current(), Instant::now());
         let (room, timeout) = (request.room, request.call.timeout);
         span.record(
             names::CONTEXT_TOKENS,
@@ -157,11 +157,12 @@ impl RemoteLevel {
         let draft = convert::draft(response, room, self.description.vocabulary)
             .map_err(|error| nonsense(&self.address, error))?;
         trace::drafted(&span, &draft);
+        trace::network(&span, begun.elapsed(), draft.timings);
         Ok(draft)
     }
 
     async fn ask_verify(&self, request: VerifyRequest) -> Result<Verdict> {
-        let span = Span::current();
+        let (span, begun) = (Span::current(), Instant::now());
         let timeout = request.call.timeout;
         span.record(
             names::CONTEXT_TOKENS,
@@ -173,6 +174,7 @@ impl RemoteLevel {
         let verdict = convert::verdict(response, &request, self.description.vocabulary)
             .map_err(|error| nonsense(&self.address, error))?;
         trace::reviewed(&span, request.draft.len(), &verdict);
+        trace::network(&span, begun.elapsed(), verdict.timings);
         Ok(verdict)
     }
 

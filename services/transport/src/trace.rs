@@ -1,5 +1,7 @@
 //! One span for a call on either side, by OpenTelemetry's conventions for RPC.
 
+use std::time::Duration;
+
 use csd_level::{Draft, Error, Timings, Verdict};
 use csd_telemetry::names;
 use tonic::{Code, transport::Uri};
@@ -26,6 +28,7 @@ macro_rules! call_span {
             { names::CONTEXT_TOKENS } = Empty,
             { names::DRAFT_TOKENS } = Empty,
             { names::ACCEPTED_TOKENS } = Empty,
+            { names::NETWORK_US } = Empty,
             { names::QUEUE_US } = Empty,
             { names::FORWARD_US } = Empty,
             { names::ROWS } = Empty,
@@ -34,7 +37,7 @@ macro_rules! call_span {
     };
 }
 
-/// A call that this process makes. Its time, less [`names::QUEUE_US`] and [`names::FORWARD_US`], is the network's.
+/// A call that this process makes. Its time is [`names::NETWORK_US`], [`names::QUEUE_US`] and [`names::FORWARD_US`].
 pub(crate) fn client(method: &'static str, level: &str, address: &Uri) -> Span {
     let span = call_span!("client", method, level);
     if let Some(host) = address.host() {
@@ -64,6 +67,12 @@ pub(crate) fn reviewed(span: &Span, drafted: usize, verdict: &Verdict) {
     span.record(names::DRAFT_TOKENS, names::count(drafted));
     span.record(names::ACCEPTED_TOKENS, names::count(verdict.accepted));
     timed(span, verdict.timings);
+}
+
+/// What of a client's call, which took `whole` up to now, was not the level's.
+pub(crate) fn network(span: &Span, whole: Duration, timings: Timings) {
+    let network = whole.saturating_sub(timings.queue + timings.forward);
+    span.record(names::NETWORK_US, names::count(network.as_micros()));
 }
 
 fn timed(span: &Span, timings: Timings) {
