@@ -68,6 +68,21 @@ impl Client {
     /// # Errors
     /// When the stream breaks off without a word.
     pub fn stream(&self, body: &Value, mut seen: impl FnMut(usize, &Value)) -> Result<Stream> {
+        self.stream_while(body, |number, event| {
+            seen(number, event);
+            true
+        })
+    }
+
+    /// Streams a completion, and leaves when `stays` says no.
+    ///
+    /// # Errors
+    /// As [`Client::stream`].
+    pub fn stream_while(
+        &self,
+        body: &Value,
+        mut stays: impl FnMut(usize, &Value) -> bool,
+    ) -> Result<Stream> {
         let mut body = body.clone();
         body["stream"] = json!(true);
         body["return_token_ids"] = json!(true);
@@ -89,7 +104,9 @@ impl Client {
                 break;
             }
             let event: Value = serde_json::from_str(data)?;
-            seen(stream.chunks, &event);
+            if !stays(stream.chunks, &event) {
+                break;
+            }
             stream.chunks += 1;
             stream.times.push(started.elapsed());
             if !event["error"].is_null() {

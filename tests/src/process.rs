@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 /// Sends a signal (`TERM`, `KILL`, `STOP`, `CONT`) to one process.
 ///
@@ -28,6 +28,17 @@ pub fn runs(pid: u32) -> bool {
     // The state follows the command's name, which stands in parentheses and may hold anything.
     stat.rsplit_once(')')
         .is_some_and(|(_, rest)| !rest.trim_start().starts_with('Z'))
+}
+
+/// Bytes of a process that are in memory.
+///
+/// # Errors
+/// When there is no such process.
+pub fn resident(pid: u32) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    Ok(kibibytes.context("no VmRSS")?.trim().parse::<u64>()? << 10)
 }
 
 /// Waits until a process is gone; whether it is within `patience`.
