@@ -102,6 +102,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Settings::new("model", model)
     })?;
     println!("loaded in {:.2} s", began.elapsed().as_secs_f64());
+    peak();
     let weights = engine.weight_bytes();
     let bandwidth = read_bandwidth(threads, weights);
     println!("measured read bandwidth: {bandwidth:.1} GB/s");
@@ -136,9 +137,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         weights as f64 / 1e6,
         cache as f64 / 1e6
     );
+    Ok(())
+}
+
+/// Prints the most memory that this process has held, where the system tells.
+#[expect(clippy::print_stdout, reason = "it is what the program is for")]
+fn peak() {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     for line in status.lines().filter(|line| line.starts_with("VmHWM")) {
-        println!("{line}");
+        println!("peak memory {}", line["VmHWM:".len()..].trim());
     }
-    Ok(())
 }
