@@ -3,7 +3,9 @@
 //! The cascade's recursion for a level that uses nobody but its own Max-Gram: run where the model is, it costs one hop
 //! a turn instead of one a token.
 
-use csd_level::{Draft, DraftRequest, Lenience, Level, Proposal, Result, VerifyRequest};
+use csd_level::{
+    Draft, DraftRequest, Lenience, Level, Proposal, Result, VerifyRequest, elementary::log_odds,
+};
 
 /// Writes at least `request.wanted` tokens (unless the text ends or `request.room` is less): while there are fewer,
 /// `assistant` proposes `request.assist` tokens and `level` reviews them. Authors: 0 the level, 1 the assistant.
@@ -55,8 +57,9 @@ pub async fn draft(
         written.inner.record_review(0, &proposed, verdict.accepted);
         written.timings.add(verdict.timings);
         proposed.truncate(verdict.accepted);
-        for token in &mut proposed {
+        for (token, &probability) in proposed.iter_mut().zip(&verdict.probabilities) {
             token.reviewers |= 1;
+            token.gap = log_odds(probability);
         }
         proposed.extend(verdict.next);
         call.context.extend(proposed.iter().map(|token| token.id));

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use csd_level::{BoxFuture, DraftToken, Result, Statistics, Token};
+use csd_level::{BoxFuture, Description, DraftToken, Result, Statistics, Token};
 use tracing::Instrument as _;
 
 use crate::{
@@ -27,6 +27,8 @@ pub(crate) struct Gather {
     /// Whether the first token is a guess at one that the target is about to add itself.
     guessing: bool,
     worth: Worth,
+    /// Until when, on the cascade's clock, drafting hides behind a review.
+    hidden: Duration,
     /// The tokens, and what was counted for them.
     pub(crate) draft: Written,
     ended: Levels,
@@ -44,7 +46,6 @@ impl Gather {
         request: Request,
         reviewer: usize,
         room: usize,
-        worth: Worth,
     ) -> Self {
         Self {
             cascade,
@@ -53,11 +54,25 @@ impl Gather {
             reviewer,
             room,
             guessing: false,
-            worth,
+            worth: Worth::TEXT,
+            hidden: Duration::ZERO,
             draft: Written::default(),
             ended: Levels::default(),
             turn: None,
             owed: None,
+        }
+    }
+
+    /// The same draft, worth this once its reviewer has let it pass.
+    pub(crate) fn worth(self, worth: Worth) -> Self {
+        Self { worth, ..self }
+    }
+
+    /// The same draft, written beside a review that is expected to end then.
+    pub(crate) fn hidden(self, until: Duration) -> Self {
+        Self {
+            hidden: until,
+            ..self
         }
     }
 
@@ -71,18 +86,13 @@ impl Gather {
 
     /// Drafts until the strategy wants a review.
     pub(crate) async fn complete(&mut self) {
-        poll_fn(|context| self.poll(context, &|| Duration::ZERO)).await;
+        poll_fn(|context| self.poll(context)).await;
     }
 
-    /// Drafts as far as it goes without waiting. Ready when nothing more is to be drafted; `hidden` says for how long
-    /// drafting still costs nothing.
-    pub(crate) fn poll(
-        &mut self,
-        context: &mut TaskContext<'_>,
-        hidden: &dyn Fn() -> Duration,
-    ) -> Poll<()> {
+    /// Drafts as far as it goes without waiting. Ready when nothing more is to be drafted.
+    pub(crate) fn poll(&mut self, context: &mut TaskContext<'_>) -> Poll<()> {
         loop {
-            if self.turn.is_none() && !self.begin(hidden()) {
+            if self.turn.is_none() && !self.begin() {
                 return Poll::Ready(());
             }
             let Some((level, turn)) = &mut self.turn else {
@@ -108,21 +118,28 @@ impl Gather {
     fn add(&mut self, level: usize, more: Written, owed: Option<Token>) {
         self.draft.statistics.merge(&more.statistics, |level| level);
         let mut tokens = more.tokens.as_slice();
-        if tokens.is_empty() {
-            self.ended.insert(level);
-        }
         if let Some(owed) = owed {
             tokens = match tokens.split_first() {
                 Some((guess, rest)) if guess.id == owed => rest,
                 _ => return,
             };
         }
-        let room = (self.room + usize::from(self.guessing)).saturating_sub(self.draft.tokens.len());
-        let kept = tokens.len().min(room);
-        self.draft.tokens.extend_from_slice(&tokens[..kept]);
+        let levels = self.cascade.descriptions();
+        let room = self.room + usize::from(self.guessing);
+        let fit = tokens
+            .len()
+            .min(room.saturating_sub(self.draft.tokens.len()));
+        let kept = self
+            .strategy
+            .keep(&self.situation(&levels), level, &tokens[..fit]);
+        self.draft
+            .tokens
+            .extend_from_slice(&tokens[..kept.min(fit)]);
         if kept > 0 {
             // Behind other tokens, those below may know more than they did.
             self.ended.remove_below(level);
+        } else if owed.is_none() {
+            self.ended.insert(level);
         }
     }
 
@@ -145,41 +162,46 @@ impl Gather {
         true
     }
 
-    fn begin(&mut self, hidden: Duration) -> bool {
-        let ends = |token: &DraftToken| self.request.sampling.is_end(token.id);
-        if self.draft.tokens.last().is_some_and(ends) {
-            return false;
-        }
-        let (guess, draft) = match self.draft.tokens.split_first() {
-            _ if !self.guessing => (0, self.draft.tokens.as_slice()),
-            Some((_, draft)) => (0, draft),
-            None => (1, [].as_slice()),
+    /// The draft as a strategy sees it: without the guess, which is not for review.
+    fn situation<'a>(&'a self, levels: &'a [Arc<Description>]) -> Situation<'a> {
+        let draft = self.draft.tokens.as_slice();
+        let draft = if self.guessing {
+            draft.get(1..).unwrap_or_default()
+        } else {
+            draft
         };
-        if draft.len() >= self.room {
-            return false;
-        }
-        let levels = self.cascade.descriptions();
-        let context = self.request.context.len();
-        let situation = Situation {
-            levels: &levels,
+        Situation {
+            levels,
             usable: self.cascade.usable(&self.request),
             ended: self.ended,
             reviewer: self.reviewer,
-            context,
+            context: self.request.context.len(),
             draft,
-            room: self.room - draft.len(),
+            room: self.room.saturating_sub(draft.len()),
             worth: self.worth,
-            hidden,
-        };
+            hidden: self.hidden.saturating_sub(self.cascade.clock().now()),
+        }
+    }
+
+    fn begin(&mut self) -> bool {
+        let ends = |token: &DraftToken| self.request.sampling.is_end(token.id);
+        let levels = self.cascade.descriptions();
+        let situation = self.situation(&levels);
+        if situation.room == 0 || self.draft.tokens.last().is_some_and(ends) {
+            return false;
+        }
         let Some(mut next) = self.strategy.next(&situation) else {
             return false;
         };
-        (next.wanted, next.room) = (next.wanted + guess, next.room + guess);
+        if self.guessing && self.draft.tokens.is_empty() {
+            (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
+        }
         let name = &levels[next.level].name;
         let span = tracing::info_span!("csd.turn", csd.cascade.level = %name);
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
-        let turn = turn::take(self.cascade.clone(), self.strategy.clone(), request, next);
+        let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
+        let turn = turn::take(cascade, strategy, request, next, self.hidden);
         self.turn = Some((next.level, Box::pin(turn.instrument(span))));
         true
     }

@@ -6,6 +6,7 @@
 //! - [`cascade`]: the levels, and which of them may be used ([`gate`], [`request`])
 //! - [`strategy`]: the question that a draft asks before every turn: who drafts next?
 //! - [`plan`]: the paper's answer: a budget per position, K, and the published settings
+//! - [`planner`]: an answer that learns from what it measures
 //! - `gather`: the horizontal cascade: turn by turn, larger levels first
 //! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
 //! - [`round`]: a draft, the target's review, and drafting ahead beside it
@@ -19,6 +20,7 @@ pub mod cascade;
 pub mod gate;
 mod gather;
 pub mod plan;
+pub mod planner;
 pub mod request;
 pub mod round;
 pub mod strategy;
@@ -27,6 +29,7 @@ mod turn;
 pub use cascade::{Cascade, Limits, Mismatch};
 pub use gate::Gate;
 pub use plan::{PRESETS, Plan};
+pub use planner::{Planned, Planner};
 pub use request::{Request, Session};
 pub use round::{Drafting, Round};
 pub use strategy::Strategy;

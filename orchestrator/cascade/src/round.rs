@@ -7,7 +7,7 @@ use csd_level::{DraftToken, Error, Logprobs, Result, Rule, Statistics, Timings};
 use crate::{
     Cascade, Request, Strategy,
     gather::Gather,
-    strategy::Worth,
+    strategy::Wrote,
     turn::{self, Written},
 };
 
@@ -62,18 +62,21 @@ impl Cascade {
             return Err(Error::invalid("cascade.lenience", reason));
         }
         let began = self.clock().now();
+        let resumed = drafting.ahead.is_some();
         let mut gather = self.resume(request, drafting, wanted);
         gather.complete().await;
         let mut statistics = gather.take_statistics();
         let drafted = gather.draft.tokens;
+        let waited = self.clock().now().saturating_sub(began);
 
         let reviewed = {
             let review = turn::review(self, &*strategy, request, 0, &drafted);
-            if strategy.pipelined() && wanted > drafted.len() + 2 {
+            let ends = drafted
+                .last()
+                .is_some_and(|last| request.sampling.is_end(last.id));
+            if strategy.pipelined() && !ends && wanted > drafted.len() + 2 {
                 let ahead = self.ahead(request, &strategy, &drafted, wanted);
-                let (reviewed, ahead) = self.beside(review, ahead, &strategy, drafted.len()).await;
-                drafting.ahead = ahead;
-                reviewed
+                beside(review, drafting.ahead.insert(ahead)).await
             } else {
                 review.await
             }
@@ -91,10 +94,16 @@ impl Cascade {
             let room = self.room(request.context.len() + reviewed.tokens.len(), left);
             (all_passed && ahead.confirm(next, room)).then_some(ahead)
         });
-        strategy.wrote(
-            reviewed.tokens.len(),
-            self.clock().now().saturating_sub(began),
-        );
+        // A round that has read a prompt first says nothing of the pace.
+        if reviewed.timings.rows == drafted.len() + 1 {
+            strategy.wrote(&Wrote {
+                tokens: reviewed.tokens.len(),
+                drafted: drafted.len(),
+                drafting: waited,
+                resumed,
+                took: self.clock().now().saturating_sub(began),
+            });
+        }
         Ok(Round {
             tokens: reviewed.tokens,
             logprobs: reviewed.logprobs,
@@ -120,7 +129,6 @@ impl Cascade {
                 request.clone(),
                 0,
                 self.room(request.context.len(), wanted),
-                Worth::TEXT,
             )
         })
     }
@@ -136,37 +144,9 @@ impl Cascade {
         let mut request = request.clone();
         request.context.extend(drafted.iter().map(|token| token.id));
         let room = self.room(request.context.len() + 1, wanted - drafted.len() - 1);
-        let ahead = Gather::new(
-            self.clone(),
-            strategy.clone(),
-            request,
-            0,
-            room,
-            Worth::TEXT,
-        );
-        ahead.guessing()
-    }
-
-    /// The review, with the levels drafting ahead beside it.
-    async fn beside(
-        &self,
-        review: impl Future<Output = Result<Written>>,
-        mut ahead: Gather,
-        strategy: &Arc<dyn Strategy>,
-        drafted: usize,
-    ) -> (Result<Written>, Option<Gather>) {
-        let ends = self.clock().now() + strategy.expected_review(0, drafted + 1);
-        let hidden = || ends.saturating_sub(self.clock().now());
-        let mut review = pin!(review);
-        let reviewed = poll_fn(|context| {
-            if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
-                return Poll::Ready(reviewed);
-            }
-            let _ = ahead.poll(context, &hidden);
-            Poll::Pending
-        });
-        let reviewed = reviewed.await;
-        (reviewed, Some(ahead))
+        let ahead = Gather::new(self.clone(), strategy.clone(), request, 0, room);
+        let ends = self.clock().now() + strategy.expected_review(0, drafted.len() + 1);
+        ahead.guessing().hidden(ends)
     }
 
     /// The most tokens that a draft behind `context` tokens may have when `wanted` more are to be written: the target adds
@@ -179,4 +159,21 @@ impl Cascade {
             .min(target.rows.saturating_sub(1))
             .min(left)
     }
+}
+
+/// The review, with the levels drafting ahead beside it.
+async fn beside(
+    review: impl Future<Output = Result<Written>>,
+    ahead: &mut Gather,
+) -> Result<Written> {
+    let mut review = pin!(review);
+    let reviewed = poll_fn(|context| {
+        if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
+            return Poll::Ready(reviewed);
+        }
+        // Nothing more to draft is no reason to wait for less than the review.
+        let _ = ahead.poll(context);
+        Poll::Pending
+    });
+    reviewed.await
 }

@@ -134,6 +134,21 @@ pub struct Reviewed<'a> {
     pub timings: Timings,
 }
 
+/// A round.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrote {
+    /// Tokens that it wrote.
+    pub tokens: usize,
+    /// Tokens that the target reviewed.
+    pub drafted: usize,
+    /// How long the target waited for them.
+    pub drafting: Duration,
+    /// Whether some of them had been drafted before the round began.
+    pub resumed: bool,
+    /// Its whole time.
+    pub took: Duration,
+}
+
 /// Chooses the turns of one text, and is told what came of them.
 ///
 /// A strategy decides about speed alone: no answer of it can change the text. [`crate::Plan`] is the paper's, with fixed
@@ -141,6 +156,11 @@ pub struct Reviewed<'a> {
 pub trait Strategy: Send + Sync {
     /// The next turn of a draft; nothing when the draft should be reviewed as it is.
     fn next(&self, situation: &Situation<'_>) -> Option<Turn>;
+
+    /// How many of the tokens that a level has just written stay in the draft.
+    fn keep(&self, _situation: &Situation<'_>, _level: usize, tokens: &[DraftToken]) -> usize {
+        tokens.len()
+    }
 
     /// How loose the reviews of a drafter are. The target has no such choice.
     fn lenience(&self, _level: usize) -> Lenience {
@@ -166,6 +186,6 @@ pub trait Strategy: Send + Sync {
     /// A call of a level has failed after so long.
     fn failed(&self, _level: usize, _took: Duration) {}
 
-    /// A round has ended: so many tokens in so much time.
-    fn wrote(&self, _tokens: usize, _took: Duration) {}
+    /// A round has ended.
+    fn wrote(&self, _report: &Wrote) {}
 }

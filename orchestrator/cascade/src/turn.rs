@@ -1,16 +1,16 @@
 //! The vertical cascade: one turn of a drafter, which writes by itself or reviews what the levels under it write.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use csd_level::{
     Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Result,
-    Statistics, Timings, Token, Verdict, VerifyRequest,
+    Statistics, Timings, Token, Verdict, VerifyRequest, elementary::log_odds,
 };
 
 use crate::{
     Cascade, Request, Strategy,
     gather::Gather,
-    strategy::{Drafted, Manner, Reviewed, Turn, Worth},
+    strategy::{Drafted, Manner, Reviewed, Turn},
 };
 
 /// Written on their way up, and what was counted for them.
@@ -31,7 +31,8 @@ impl Written {
     }
 }
 
-/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`.
+/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`. Drafting
+/// hides behind a review until the clock shows `hidden`.
 ///
 /// # Errors
 /// Those of the level, when it leaves nothing worth the next reviewer's look.
@@ -40,6 +41,7 @@ pub(crate) async fn take(
     strategy: Arc<dyn Strategy>,
     request: Request,
     turn: Turn,
+    hidden: Duration,
 ) -> Result<Written> {
     let description = cascade.levels()[turn.level].description();
     let left = description.context.saturating_sub(request.context.len());
@@ -51,7 +53,17 @@ pub(crate) async fn take(
         Manner::Write { assist } => write(&cascade, &*strategy, &request, turn, room, assist).await,
         Manner::Review { worth } => {
             let room = (room - 1).min(description.rows.saturating_sub(1));
-            let mut gather = below(&cascade, &strategy, &request, turn.level, room, worth);
+            // The level's own review has to hide as well.
+            let own = strategy.expected_review(turn.level, turn.wanted + 1);
+            let mut gather = Gather::new(
+                cascade.clone(),
+                strategy.clone(),
+                request.clone(),
+                turn.level,
+                room,
+            )
+            .worth(worth)
+            .hidden(hidden.saturating_sub(own));
             gather.complete().await;
             let drafted = gather.draft;
             match review(&cascade, &*strategy, &request, turn.level, &drafted.tokens).await {
@@ -69,25 +81,6 @@ pub(crate) async fn take(
             }
         }
     }
-}
-
-/// A draft for `reviewer` by the levels under it.
-fn below(
-    cascade: &Arc<Cascade>,
-    strategy: &Arc<dyn Strategy>,
-    request: &Request,
-    reviewer: usize,
-    room: usize,
-    worth: Worth,
-) -> Gather {
-    Gather::new(
-        cascade.clone(),
-        strategy.clone(),
-        request.clone(),
-        reviewer,
-        room,
-        worth,
-    )
 }
 
 /// A Draft call.
@@ -214,6 +207,9 @@ fn conclude(level: usize, draft: &[DraftToken], verdict: Verdict) -> Written {
     statistics.record_calls(level as u8, 1);
     statistics.record_review(level as u8, draft, verdict.accepted);
     let mut tokens = draft[..verdict.accepted].to_vec();
+    for (token, &probability) in tokens.iter_mut().zip(&verdict.probabilities) {
+        token.gap = log_odds(probability);
+    }
     for token in &mut tokens {
         token.reviewers |= 1 << level;
         token.proposal = Proposal::OneHot;
@@ -222,6 +218,7 @@ fn conclude(level: usize, draft: &[DraftToken], verdict: Verdict) -> Written {
         next.author = level as u8;
         if !draft.is_empty() {
             next.proposal = Proposal::OneHot;
+            next.reviewers |= 1 << level;
         }
         next
     }));

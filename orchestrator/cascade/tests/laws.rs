@@ -4,7 +4,7 @@ mod world;
 
 use std::{sync::Arc, time::Duration};
 
-use csd_cascade::{Cascade, Drafting, Gate, Limits, Plan, Request, Session};
+use csd_cascade::{Cascade, Drafting, Gate, Limits, Plan, Planner, Request, Session, Strategy};
 use csd_level::{
     BoxFuture, Clock as _, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
     Level, Logprobs, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
@@ -90,7 +90,7 @@ fn drafter(name: &str, disagreement: f32, faults: Vec<u8>) -> Arc<dyn Level> {
 /// Writes `wanted` tokens; gates that close are opened again after `heal` rounds.
 async fn write(
     cascade: &Arc<Cascade>,
-    plan: &Plan,
+    strategy: Arc<dyn Strategy>,
     sampling: &Sampling,
     wanted: usize,
     heal: usize,
@@ -102,7 +102,7 @@ async fn write(
         logprobs: Some(3),
         session,
     };
-    let mut drafting = Drafting::new(Arc::new(plan.clone()));
+    let mut drafting = Drafting::new(strategy);
     let (mut statistics, mut tokens) = (Statistics::default(), Vec::new());
     for round in 0.. {
         let left = wanted - tokens.len();
@@ -142,7 +142,7 @@ fn cascade(levels: Vec<Arc<dyn Level>>) -> Arc<Cascade> {
 
 fn alone(sampling: &Sampling, wanted: usize) -> Vec<Token> {
     let cascade = cascade(vec![Arc::new(target())]);
-    pollster::block_on(write(&cascade, &Plan::off(0), sampling, wanted, 0)).0
+    pollster::block_on(write(&cascade, Arc::new(Plan::off(0)), sampling, wanted, 0)).0
 }
 
 prop_compose! {
@@ -158,6 +158,7 @@ proptest! {
     #[test]
     fn any_drafters_any_plan_any_faults_the_same_text(
         plan in plans(),
+        planned: bool,
         disagreements in (0.0f32..6.0, 0.0f32..6.0),
         slips in 2u32..6,
         faults in prop::collection::vec(0u8..12, 0..6),
@@ -175,12 +176,16 @@ proptest! {
             drafter("mini", disagreements.1, faults),
             Arc::new(Walk(slips)),
         ];
+        let strategy: Arc<dyn Strategy> = match planned {
+            true => Arc::new(Arc::new(Planner::new(4)).text(temperature)),
+            false => Arc::new(plan),
+        };
         let time = Time::default();
         let levels = levels.into_iter().zip(&prices).map(|(level, &(forward, link))| -> Arc<dyn Level> {
             Arc::new(Timed::new(level, Price::ms(forward, 4, link), &time))
         });
         let cascade = Cascade::new(levels.collect(), LIMITS, Arc::new(time.clone())).expect("one token map");
-        let (tokens, statistics, written) = time.run(write(&Arc::new(cascade), &plan, &sampling, 60, heal));
+        let (tokens, statistics, written) = time.run(write(&Arc::new(cascade), strategy, &sampling, 60, heal));
         prop_assert_eq!(&tokens, &alone(&sampling, 60));
         // Every token has an author among the levels; one that another level wrote was accepted by the target.
         for token in &written {
@@ -226,7 +231,7 @@ fn a_perfect_drafter_saves_calls_of_the_target() {
     let cascade = cascade(levels);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
     let (tokens, statistics, _) =
-        pollster::block_on(write(&cascade, &plan, &Sampling::default(), 50, 0));
+        pollster::block_on(write(&cascade, Arc::new(plan), &Sampling::default(), 50, 0));
     assert_eq!(tokens, alone(&Sampling::default(), 50));
     assert_eq!(statistics.calls_of(0), 10);
     assert_eq!(statistics.calls_of(1), 40);
@@ -252,7 +257,13 @@ fn drafting_ahead_hides_behind_the_review() {
         let plan = Plan::matrix(&[vec![9]], 1.0, 1).expect("a good matrix");
         let cascade = Arc::new(cascade.expect("one token map"));
         let plan = plan.with_pipelining(pipelined);
-        let text = time.run(write(&cascade, &plan, &Sampling::default(), 200, 0));
+        let text = time.run(write(
+            &cascade,
+            Arc::new(plan),
+            &Sampling::default(),
+            200,
+            0,
+        ));
         assert_eq!(text.0, alone(&Sampling::default(), 200));
         (time.now(), text.1.calls_of(0))
     };
@@ -274,7 +285,7 @@ fn a_failed_drafter_costs_one_call_and_is_stepped_over() {
     let cascade = cascade(levels);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
     let (tokens, statistics, _) =
-        pollster::block_on(write(&cascade, &plan, &Sampling::default(), 20, 0));
+        pollster::block_on(write(&cascade, Arc::new(plan), &Sampling::default(), 20, 0));
     assert_eq!(tokens.len(), 20);
     assert_eq!(statistics.calls_of(0), 20);
     assert_eq!(dead.calls(), 1);

@@ -149,6 +149,7 @@ impl Generation {
         } else {
             Vec::new()
         };
+        let strategy = task.plan.strategy(task.sampling.temperature);
         let session = Session::new(random::bits(), cascade.levels().len());
         Self {
             readers: Readers::new(cascade.clone(), levels, |level| {
@@ -162,7 +163,7 @@ impl Generation {
                 logprobs: task.logprobs,
                 session: Arc::new(session),
             },
-            drafting: Drafting::new(task.plan.strategy()),
+            drafting: Drafting::new(strategy),
             counted: Counted::arrived(orchestrator.metrics().clone()),
             orchestrator,
             cascade,

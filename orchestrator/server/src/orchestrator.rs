@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use csd_cascade::Cascade;
+use csd_cascade::{Cascade, Planner};
 use csd_level::{Kind, Level, Token};
 use csd_telemetry::metrics::Texts;
 
@@ -44,6 +44,7 @@ pub struct Orchestrator {
     cascade: Arc<Cascade>,
     text: Arc<Text>,
     template: Option<Template>,
+    planner: Arc<Planner>,
     plan: NamedPlan,
     admission: Admission,
     body_bytes: usize,
@@ -70,8 +71,8 @@ impl Orchestrator {
         if tokenizer > target {
             return Err(SetupError::Tokenizer { tokenizer, target });
         }
-        let plan =
-            NamedPlan::configured(&parts.plan, cascade.drafters()).map_err(SetupError::Plan)?;
+        let planner = Arc::new(Planner::new(cascade.levels().len()));
+        let plan = NamedPlan::configured(&parts.plan, &planner).map_err(SetupError::Plan)?;
         let created = SystemTime::now().duration_since(UNIX_EPOCH);
         Ok(Self {
             model: parts.model,
@@ -82,6 +83,7 @@ impl Orchestrator {
             cascade,
             text: Arc::new(parts.text),
             template: parts.template,
+            planner,
             plan,
             admission: Admission::new(
                 parts.limits.concurrent_requests,
@@ -119,6 +121,11 @@ impl Orchestrator {
     /// The target's chat template.
     pub fn template(&self) -> Option<&Template> {
         self.template.as_ref()
+    }
+
+    /// What is learnt about the levels.
+    pub fn planner(&self) -> &Arc<Planner> {
+        &self.planner
     }
 
     /// The plan of requests that bring none.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use csd_cascade::{Plan, Strategy};
+use csd_cascade::{Plan, Planner, Strategy};
 use csd_level::Error;
 use serde_json::{Value, json};
 
@@ -10,94 +10,95 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct NamedPlan {
     name: Option<String>,
-    plan: Arc<Plan>,
+    choice: Choice,
+}
+
+#[derive(Clone, Debug)]
+enum Choice {
+    /// Budgets that somebody has written down.
+    Fixed(Arc<Plan>),
+    /// Whatever pays.
+    Planned(Arc<Planner>),
 }
 
 impl NamedPlan {
     /// The name of the plan that uses the target alone.
     pub const OFF: &'static str = "off";
+    /// The name of the plan that chooses for itself.
+    pub const AUTO: &'static str = "auto";
 
-    /// "off", or one of the published settings ([`csd_cascade::PRESETS`]).
+    /// "off", "auto" or one of the published settings ([`csd_cascade::PRESETS`]), for the cascade of `planner`.
     ///
     /// # Errors
     /// [`Error::Invalid`] for `cascade` when there is no such name or it does not fit so few drafters.
-    pub fn named(name: &str, drafters: usize) -> Result<Self, Error> {
-        let plan = if name == Self::OFF {
-            Plan::off(drafters)
-        } else {
-            Plan::preset(name, drafters)?
+    pub fn named(name: &str, planner: &Arc<Planner>) -> Result<Self, Error> {
+        let choice = match name {
+            Self::AUTO => Choice::Planned(planner.clone()),
+            Self::OFF => Choice::Fixed(Arc::new(Plan::off(planner.drafters()))),
+            _ => Choice::Fixed(Arc::new(Plan::preset(name, planner.drafters())?)),
         };
         Ok(Self {
             name: Some(name.to_owned()),
-            plan: Arc::new(plan),
+            choice,
         })
-    }
-
-    /// The same plan, with the levels drafting on while the target reviews, or not.
-    #[must_use]
-    pub fn with_pipelining(self, pipelined: bool) -> Self {
-        let plan = Plan::clone(&self.plan).with_pipelining(pipelined);
-        Self {
-            plan: Arc::new(plan),
-            ..self
-        }
     }
 
     /// A matrix of start thresholds, one row a reviewer and one column a drafter.
     ///
     /// # Errors
     /// [`Error::Invalid`] for `cascade.k` or `cascade.lenience`.
-    pub fn matrix(k: &[Vec<u32>], lenience: f32, drafters: usize) -> Result<Self, Error> {
-        let plan = Arc::new(Plan::matrix(k, lenience, drafters)?);
-        Ok(Self { name: None, plan })
+    pub fn matrix(
+        k: &[Vec<u32>],
+        lenience: f32,
+        pipelined: bool,
+        drafters: usize,
+    ) -> Result<Self, Error> {
+        let plan = Plan::matrix(k, lenience, drafters)?.with_pipelining(pipelined);
+        Ok(Self {
+            name: None,
+            choice: Choice::Fixed(Arc::new(plan)),
+        })
     }
 
     /// The plan of a cascade file.
     ///
     /// # Errors
     /// As [`NamedPlan::named`] and [`NamedPlan::matrix`].
-    pub fn configured(plan: &csd_config::Plan, drafters: usize) -> Result<Self, Error> {
+    pub fn configured(plan: &csd_config::Plan, planner: &Arc<Planner>) -> Result<Self, Error> {
         match plan {
-            csd_config::Plan::Off => Self::named(Self::OFF, drafters),
-            csd_config::Plan::Preset(name) => Self::named(name, drafters),
+            csd_config::Plan::Off => Self::named(Self::OFF, planner),
+            csd_config::Plan::Preset(name) => Self::named(name, planner),
             csd_config::Plan::Matrix {
                 k,
                 lenience,
                 pipelined,
-            } => {
-                let plan = Self::matrix(k, *lenience, drafters)?;
-                Ok(plan.with_pipelining(*pipelined))
-            }
+            } => Self::matrix(k, *lenience, *pipelined, planner.drafters()),
         }
     }
 
-    /// Who drafts next in a text of this plan.
-    pub fn strategy(&self) -> Arc<dyn Strategy> {
-        self.plan.clone()
+    /// Who drafts next in a text that is drawn at this temperature.
+    pub fn strategy(&self, temperature: f32) -> Arc<dyn Strategy> {
+        match &self.choice {
+            Choice::Fixed(plan) => plan.clone(),
+            Choice::Planned(planner) => Arc::new(planner.text(temperature)),
+        }
     }
 
-    /// The levels that the plan gives a turn, ascending; the target is not among them.
+    /// The levels that may get a turn, ascending; the target is not among them.
     pub fn levels(&self) -> Vec<usize> {
-        let mut used = vec![false; self.plan.drafters() + 1];
-        let mut reviewers = vec![0];
-        while let Some(reviewer) = reviewers.pop() {
-            let budget = match reviewer {
-                0 => self.plan.target(),
-                drafter => &self.plan.drafter(drafter).budget,
-            };
-            for (level, &allotted) in (reviewer + 1..).zip(budget) {
-                if allotted > 0 && !std::mem::replace(&mut used[level], true) {
-                    reviewers.push(level);
-                }
-            }
+        match &self.choice {
+            Choice::Fixed(plan) => used(plan),
+            Choice::Planned(planner) => planner.levels(),
         }
-        (1..used.len()).filter(|&level| used[level]).collect()
     }
 
-    /// What responses say of it: always the matrix, and the name if it has one.
+    /// What responses say of it: the matrix of a fixed plan, and the name if it has one.
     pub fn to_json(&self) -> Value {
-        let mut value = json!({"k": self.plan.k(), "lenience": self.plan.lenience().factor()});
-        if self.plan.pipelined() {
+        let mut value = match &self.choice {
+            Choice::Planned(_) => json!({}),
+            Choice::Fixed(plan) => json!({"k": plan.k(), "lenience": plan.lenience().factor()}),
+        };
+        if matches!(&self.choice, Choice::Fixed(plan) if plan.pipelined()) {
             value["pipelined"] = json!(true);
         }
         if let Some(name) = &self.name {
@@ -105,6 +106,24 @@ impl NamedPlan {
         }
         value
     }
+}
+
+/// The levels that a plan reaches from the target.
+fn used(plan: &Plan) -> Vec<usize> {
+    let mut used = vec![false; plan.drafters() + 1];
+    let mut reviewers = vec![0];
+    while let Some(reviewer) = reviewers.pop() {
+        let budget = match reviewer {
+            0 => plan.target(),
+            drafter => &plan.drafter(drafter).budget,
+        };
+        for (level, &allotted) in (reviewer + 1..).zip(budget) {
+            if allotted > 0 && !std::mem::replace(&mut used[level], true) {
+                reviewers.push(level);
+            }
+        }
+    }
+    (1..used.len()).filter(|&level| used[level]).collect()
 }
 
 #[cfg(test)]
@@ -115,13 +134,13 @@ mod tests {
     fn only_levels_with_a_turn_are_used() {
         let levels = |k: [[u32; 3]; 3]| {
             let k = k.map(Vec::from);
-            NamedPlan::matrix(&k, 1.0, 3).expect("fits").levels()
+            NamedPlan::matrix(&k, 1.0, false, 3).expect("fits").levels()
         };
         assert_eq!(levels([[8, 0, 4], [0, 4, 0], [0, 0, 4]]), [1, 2, 3]);
         assert_eq!(levels([[8, 0, 0], [0, 0, 4], [0, 0, 4]]), [1, 3]);
         assert_eq!(levels([[0, 0, 4], [0, 4, 0], [0, 0, 0]]), [3]);
         assert!(
-            NamedPlan::named("off", 3)
+            NamedPlan::named("off", &Arc::new(Planner::new(4)))
                 .expect("known")
                 .levels()
                 .is_empty()
@@ -130,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_said_of_a_plan_can_be_asked_for() {
-        let said = NamedPlan::named("paper-mmlu", 3).expect("known").to_json();
+        let said = NamedPlan::named("paper-mmlu", &Arc::new(Planner::new(4)))
+            .expect("known")
+            .to_json();
         assert_eq!(said["name"], "paper-mmlu");
         assert_eq!(said["k"], json!([[5, 14, 10], [0, 1, 10], [0, 0, 10]]));
         assert_eq!(said["lenience"], 2.0);

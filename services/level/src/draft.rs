@@ -19,13 +19,14 @@ pub struct DraftToken {
     pub id: Token,
     /// The author's own probability of it at temperature 1 after penalties and bias; 1 from Max-Gram.
     pub probability: f32,
-    /// How sure the choice was: the best perturbed score minus the second best. From Max-Gram, which has no scores, the
-    /// log-odds of its confidence.
+    /// How sure the last level is that stands behind it. Of the author: the best perturbed score minus the second best, or
+    /// from Max-Gram, which has no scores, the log-odds of its confidence. Of a reviewer: the log-odds of its probability.
     pub gap: f32,
     /// Who wrote it: an index into the cascade of whoever reads it. In an answer of a level, 0 is the level itself and 1
     /// its in-process Max-Gram.
     pub author: u8,
-    /// Which levels have reviewed and accepted it: bit i is level i, in the numbering of `author`.
+    /// Which levels have reviewed its position and stand behind it: bit i is level i, in the numbering of `author`. Its
+    /// author is among them if it added the token to a draft that it had reviewed.
     pub reviewers: u32,
     /// What it was drawn from.
     pub proposal: Proposal,

@@ -43,6 +43,12 @@ pub fn ln(x: f64) -> f64 {
     exponent as f64 * std::f64::consts::LN_2 + 2.0 * s * sum
 }
 
+/// The log-odds of a probability, as a confidence that compares with a gap of logits; finite for every input.
+pub fn log_odds(probability: f32) -> f32 {
+    let p = f64::from(probability.clamp(1e-6, 1.0 - 1e-6));
+    ln(p / (1.0 - p)) as f32
+}
+
 /// The sum of e^(x - shift) over a slice, in 16 interleaved partial sums added up in order.
 pub fn sum_exp(values: &[f32], shift: f32) -> f32 {
     let mut lanes = [0.0f32; 16];

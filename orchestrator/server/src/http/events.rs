@@ -18,7 +18,7 @@ pub(super) fn report<'a>(
     let token = |token: &DraftToken| {
         let reviewers = (0..orchestrator.names().len() as u8)
             .rev()
-            .filter(|&level| token.reviewers >> level & 1 == 1)
+            .filter(|&level| level != token.author && token.reviewers >> level & 1 == 1)
             .map(|level| level_name(orchestrator, level));
         json!({
             "reviewers": reviewers.collect::<Vec<_>>(),

@@ -38,7 +38,7 @@ fn model(orchestrator: &Orchestrator) -> Value {
         "cascade": {
             "levels": levels(orchestrator),
             "plan": orchestrator.plan().to_json(),
-            "plans": plans(orchestrator.cascade().drafters()),
+            "plans": plans(orchestrator),
         },
     })
 }
@@ -52,9 +52,9 @@ fn levels(orchestrator: &Orchestrator) -> Vec<Value> {
 }
 
 /// The names that a request's `cascade` may give to a plan here.
-fn plans(drafters: usize) -> Vec<&'static str> {
-    let names = std::iter::once(NamedPlan::OFF).chain(PRESETS);
+fn plans(orchestrator: &Orchestrator) -> Vec<&'static str> {
+    let names = [NamedPlan::OFF, NamedPlan::AUTO].into_iter().chain(PRESETS);
     names
-        .filter(|name| NamedPlan::named(name, drafters).is_ok())
+        .filter(|name| NamedPlan::named(name, orchestrator.planner()).is_ok())
         .collect()
 }

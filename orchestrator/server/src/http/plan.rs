@@ -8,24 +8,23 @@ use crate::{Failure, NamedPlan, Orchestrator, error::Result};
 
 /// The plan that a request asks for, or the cascade file's.
 pub(super) fn parse(fields: &mut Fields, orchestrator: &Orchestrator) -> Result<NamedPlan> {
-    let drafters = orchestrator.cascade().drafters();
+    let planner = orchestrator.planner();
     let refused = |error: Error| Failure::at_level(&orchestrator.names()[0], error);
     match fields.take("cascade") {
         None => Ok(orchestrator.plan().clone()),
-        Some(Value::String(name)) => NamedPlan::named(&name, drafters).map_err(refused),
+        Some(Value::String(name)) => NamedPlan::named(&name, planner).map_err(refused),
         Some(Value::Object(values)) => {
             let mut fields = Fields::within("cascade.", values);
             let k = matrix(fields.take("k"))?;
             let lenience = fields.number("lenience")?.unwrap_or(1.0);
             let pipelined = fields.boolean("pipelined")?.unwrap_or(false);
             fields.finish()?;
-            let plan = NamedPlan::matrix(&k, lenience, drafters).map_err(refused)?;
-            Ok(plan.with_pipelining(pipelined))
+            NamedPlan::matrix(&k, lenience, pipelined, planner.drafters()).map_err(refused)
         }
         Some(other) => Err(Failure::invalid(
             "cascade",
             format!(
-                "must be \"off\", a preset's name, or an object with k, lenience and pipelined, got {}",
+                "must be \"off\", \"auto\", a preset's name, or an object with k, lenience and pipelined, got {}",
                 named(&other)
             ),
         )),

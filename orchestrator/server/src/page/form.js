@@ -22,7 +22,8 @@ const EXAMPLES = [
 
 const FILE = "", OWN = "own";
 const NOTES = {
-  [FILE]: (model) => `K ${JSON.stringify(model.cascade.plan.k)}, lenience ${model.cascade.plan.lenience}`,
+  [FILE]: ({ cascade: { plan } }) => plan.k ? `K ${JSON.stringify(plan.k)}, lenience ${plan.lenience}` : NOTES[plan.name](),
+  auto: () => "The planner: whatever pays, judged from what it measures.",
   off: () => "Nobody drafts: one forward a token.",
   [OWN]: () => "Rows review, columns draft.",
 };
@@ -49,7 +50,7 @@ export class Form {
     const option = (value, text) => make("option", { value }, text);
     element("plan").replaceChildren(
       option(FILE, "the cascade file’s plan"),
-      ...model.cascade.plans.map((name) => option(name, name === "off" ? "off: the target alone" : name)),
+      ...model.cascade.plans.map((name) => option(name, ({ off: "off: the target alone", auto: "auto: the planner" })[name] ?? name)),
       option(OWN, "a K matrix of your own"),
     );
     const names = model.cascade.levels.map((level) => level.name);
@@ -58,11 +59,11 @@ export class Form {
     element("matrix-body").replaceChildren(...drafters.map((_, row) => make("tr", {},
       make("th", { scope: "row" }, names[row]),
       ...drafters.map((drafter, column) => make("td", {}, column < row ? "·" : make("input", {
-        type: "number", min: 0, step: 1, value: model.cascade.plan.k[row][column],
+        type: "number", min: 0, step: 1, value: model.cascade.plan.k?.[row][column] ?? 0,
         "aria-label": `K of ${names[row]} for ${drafter}`,
       }))),
     )));
-    element("lenience").value = model.cascade.plan.lenience;
+    element("lenience").value = model.cascade.plan.lenience ?? 1;
     this.planned();
   }
 

@@ -1,0 +1,354 @@
+//! The planner: a strategy that reads only what it measures.
+//!
+//! In reading order: `offers` (what could be drafted next and what it is worth: the decision), `prices` (what calls cost),
+//! `acceptance` (how drafted tokens fare), `trial` (whether to draft during reviews), `mean` (what they all count with).
+//!
+//! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
+//! differs. The target alone is what remains when no offer is worth its time.
+
+mod acceptance;
+mod mean;
+mod offers;
+mod prices;
+mod trial;
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use csd_level::{DraftToken, Kind};
+
+use self::{
+    acceptance::{Acceptance, TextAcceptance},
+    mean::{Mean, Rate},
+    offers::{View, may_ask},
+    prices::Prices,
+    trial::Trial,
+};
+use crate::strategy::{Drafted, Manner, Reviewed, Situation, Strategy, Turn, Wrote};
+
+/// The share of all time that may go into turns that only teach.
+const EXPLORATION: f64 = 0.01;
+/// Rounds after which a level that was not used is worth another look.
+const STALE: u64 = 64;
+/// Rounds after which a level that was not used need not read every prompt, …
+const IDLE: u64 = 4 * STALE;
+/// … but one in so many.
+const FORGOTTEN: u64 = 32;
+/// What a turn must be worth in tokens, lest levels work for next to nothing behind a review.
+const LEAST: f64 = 0.01;
+/// Tokens of such a turn.
+const PROBE: usize = 3;
+/// Bands of temperature that learn apart: greedy, usual, high.
+const BANDS: usize = 3;
+
+fn band(temperature: f32) -> usize {
+    match temperature {
+        t if t <= 0.0 => 0,
+        t if t <= 0.85 => 1,
+        _ => 2,
+    }
+}
+
+/// What all texts of one temperature have in common.
+#[derive(Debug, Default)]
+struct Band {
+    acceptance: Acceptance,
+    /// Tokens a second of a text.
+    rate: Rate<256>,
+    /// What asking Max-Gram has brought a draft, in tokens.
+    statistical: Mean<64>,
+    trial: Trial,
+}
+
+/// What is known of the levels.
+#[derive(Debug, Default)]
+struct Book {
+    prices: Vec<Prices>,
+    bands: [Band; BANDS],
+    rounds: u64,
+    /// Texts that were begun.
+    texts: u64,
+    /// The round in which a level was last used in a draft for the target.
+    used: Vec<u64>,
+    /// Seconds of all rounds, and of the turns that only taught.
+    seconds: f64,
+    explored: f64,
+}
+
+/// Learns from all texts of a cascade.
+#[derive(Debug)]
+pub struct Planner {
+    book: Mutex<Book>,
+    texts: AtomicUsize,
+}
+
+impl Planner {
+    /// A planner for a cascade of so many levels, which knows nothing yet.
+    pub fn new(levels: usize) -> Self {
+        let book = Book {
+            prices: vec![Prices::default(); levels],
+            used: vec![0; levels],
+            ..Book::default()
+        };
+        Self {
+            book: Mutex::new(book),
+            texts: AtomicUsize::new(0),
+        }
+    }
+
+    /// How many levels there are under the target.
+    pub fn drafters(&self) -> usize {
+        self.book().prices.len() - 1
+    }
+
+    /// The levels that a new text should let read its prompt, ascending: those that were of use lately, and now and then
+    /// all of them, so that none is forgotten.
+    pub fn levels(&self) -> Vec<usize> {
+        let mut book = self.book();
+        book.texts += 1;
+        let all = book.texts.is_multiple_of(FORGOTTEN);
+        let of_use = |&level: &usize| {
+            let idle = book.rounds.saturating_sub(book.used[level]);
+            all || !book.prices[level].known() || idle <= IDLE
+        };
+        (1..book.prices.len()).filter(of_use).collect()
+    }
+
+    /// The strategy of one text that is drawn at this temperature.
+    pub fn text(self: &Arc<Self>, temperature: f32) -> Planned {
+        self.texts.fetch_add(1, Ordering::Relaxed);
+        Planned {
+            planner: self.clone(),
+            band: band(temperature),
+            text: Mutex::default(),
+        }
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is known of one text.
+#[derive(Debug, Default)]
+struct TextBook {
+    acceptance: TextAcceptance,
+    rate: Rate<16>,
+    statistical: Mean<12>,
+    /// Whether levels draft beside the review that is under way.
+    pipelined: bool,
+    /// A level that is asked only to learn about it.
+    probed: Option<usize>,
+}
+
+/// The planner's strategy for one text.
+#[derive(Debug)]
+pub struct Planned {
+    planner: Arc<Planner>,
+    band: usize,
+    text: Mutex<TextBook>,
+}
+
+impl Drop for Planned {
+    fn drop(&mut self) {
+        self.planner.texts.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Planned {
+    fn text(&self) -> MutexGuard<'_, TextBook> {
+        self.text.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn view<'a>(&self, book: &'a Book, text: &'a TextBook) -> View<'a> {
+        View {
+            prices: &book.prices,
+            acceptance: &book.bands[self.band].acceptance,
+            text: &text.acceptance,
+            rate: self.rate(book, text),
+            load: self.planner.texts.load(Ordering::Relaxed).max(1) as f64,
+        }
+    }
+
+    /// Tokens a second: as this text was written lately, as others are, and never less than the target alone.
+    fn rate(&self, book: &Book, text: &TextBook) -> f64 {
+        let Some(review) = book.prices[0].review(1, 1) else {
+            return 0.0;
+        };
+        let alone = 1.0 / review;
+        let others = book.bands[self.band].rate.with_prior(alone, 4.0 * review);
+        text.rate.with_prior(others, 6.0 * review).max(alone)
+    }
+
+    /// A level that nobody has asked for long, as far as the time that may be spent on learning allows.
+    fn probe(&self, book: &Book, text: &mut TextBook, situation: &Situation<'_>) -> Option<Turn> {
+        let at_start = situation.reviewer == 0 && situation.draft.is_empty();
+        if !at_start || !situation.hidden.is_zero() {
+            return None;
+        }
+        let stale = |&level: &usize| {
+            let unknown = !book.prices[level].known();
+            let long_ago = book.rounds.saturating_sub(book.used[level]) > STALE;
+            may_ask(situation, level) && (unknown || long_ago)
+        };
+        let level = (1..situation.levels.len())
+            .filter(stale)
+            .min_by_key(|&level| book.used[level])?;
+        let wanted = PROBE.min(situation.room);
+        let prices = &book.prices[level];
+        let rows = situation.levels[level].rows;
+        let cost = prices.write(wanted as f64, 0, rows);
+        let cost =
+            cost.unwrap_or_else(|| prices.around()) + book.prices[0].review(1, 1).unwrap_or(0.0);
+        if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
+            return None;
+        }
+        text.probed = Some(level);
+        Some(Turn {
+            level,
+            wanted,
+            room: wanted,
+            manner: Manner::Write { assist: 0 },
+        })
+    }
+}
+
+impl Strategy for Planned {
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        let book = self.planner.book();
+        let mut text = self.text();
+        if let Some(turn) = self.probe(&book, &mut text, situation) {
+            return Some(turn);
+        }
+        let view = self.view(&book, &text);
+        let offers = view.offers(situation);
+        let best = view
+            .best(situation, &offers)
+            .filter(|(_, worth)| *worth > LEAST);
+        // Max-Gram first, where what it may know is worth the hop: nothing is lost but the time if it knows nothing.
+        let last = situation.levels.len() - 1;
+        let statistical = situation.levels[last].kind == Kind::Statistical;
+        if statistical && situation.reviewer < last && may_ask(situation, last) {
+            let brings = book.bands[self.band].statistical.with_prior(0.5, 2.0);
+            let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
+            let hidden = situation.hidden.as_secs_f64();
+            let seconds = (book.prices[last].around() - hidden).max(0.0);
+            if brings > view.rate * seconds {
+                return Some(Turn {
+                    level: last,
+                    wanted: situation.room,
+                    room: situation.room,
+                    manner: Manner::Write { assist: 0 },
+                });
+            }
+        }
+        let (offer, worth) = best?;
+        tracing::debug!(
+            csd.plan.level = offer.turn.level,
+            csd.plan.wanted = offer.turn.wanted,
+            csd.plan.worth = worth,
+            csd.plan.rate = view.rate,
+            "next turn"
+        );
+        Some(offer.turn)
+    }
+
+    fn keep(&self, situation: &Situation<'_>, level: usize, tokens: &[DraftToken]) -> usize {
+        if situation.levels[level].kind == Kind::Neural {
+            return tokens.len();
+        }
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        let (kept, brought) = {
+            let view = self.view(&book, &text);
+            let offers = view.offers(situation);
+            let bare = Situation {
+                draft: &[],
+                ..*situation
+            };
+            let otherwise = view.best(&bare, &offers).map_or(0.0, |(_, worth)| worth);
+            view.keep(situation, tokens, otherwise.max(0.0))
+        };
+        book.bands[self.band].statistical.observe(brought);
+        text.statistical.observe(brought);
+        kept
+    }
+
+    fn pipelined(&self) -> bool {
+        let mut book = self.planner.book();
+        let review = book.prices[0].review(1, 1).unwrap_or(0.0);
+        let pipelined = book.bands[self.band].trial.next(review);
+        self.text().pipelined = pipelined;
+        pipelined
+    }
+
+    fn expected_review(&self, level: usize, rows: usize) -> Duration {
+        let seconds = self.planner.book().prices[level].review(rows, rows);
+        Duration::from_secs_f64(seconds.unwrap_or(0.0))
+    }
+
+    fn drafted(&self, report: &Drafted<'_>) {
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        let prices = &mut book.prices[report.level];
+        prices.observe(report.forwards, report.took, report.timings);
+        if report.assist > 0 {
+            prices.wrote_assisted(report.tokens.len(), report.forwards);
+        }
+        book.used[report.level] = book.rounds;
+        if text.probed == Some(report.level) {
+            text.probed = None;
+            // The round is likely lost for anything else.
+            let round = book.prices[0].review(1, 1).unwrap_or(0.0);
+            book.explored += report.took.as_secs_f64() + round;
+        }
+    }
+
+    fn reviewed(&self, report: &Reviewed<'_>) {
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        // A review that had to read the prompt first says nothing of the others.
+        let rows = report.draft.len() + 1;
+        if report.timings.rows == rows {
+            let expected = book.prices[report.level].review(rows, rows);
+            if let (0, Some(expected)) = (report.level, expected) {
+                let times = report.took.as_secs_f64() / expected.max(1e-9);
+                let trial = &mut book.bands[self.band].trial;
+                trial.reviewed(text.pipelined, times);
+            }
+            book.prices[report.level].observe(1, report.took, report.timings);
+        }
+        let acceptance = &mut book.bands[self.band].acceptance;
+        acceptance.observe(
+            &mut text.acceptance,
+            report.level,
+            report.draft,
+            report.accepted,
+        );
+        book.used[report.level] = book.rounds;
+    }
+
+    fn failed(&self, level: usize, took: Duration) {
+        self.planner.book().prices[level].failed(took);
+    }
+
+    fn wrote(&self, report: &Wrote) {
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        let (tokens, seconds) = (report.tokens as f64, report.took.as_secs_f64());
+        book.rounds += 1;
+        book.seconds += seconds;
+        text.rate.observe(tokens, seconds);
+        let band = &mut book.bands[self.band];
+        band.rate.observe(tokens, seconds);
+        if !report.resumed && report.drafted > 0 {
+            let passed = report.tokens > report.drafted;
+            band.trial.drafted(report.drafting.as_secs_f64(), passed);
+        }
+    }
+}

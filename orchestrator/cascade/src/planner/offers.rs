@@ -1,0 +1,312 @@
+//! What could be drafted next, and what each possibility is worth.
+//!
+//! A text is written at some rate R (tokens a second), so a second is worth R tokens, and a turn pays while the tokens it
+//! is expected to bring outrun the time it takes at that price: at the best rate the best round is worth exactly nothing
+//! more than its time (Dinkelbach, *On nonlinear fractional programming*, 1967; foragers know it as the marginal value
+//! theorem, Charnov 1976). A turn is judged together with the best that may follow it, for a cheap drafter whose tokens
+//! fail leaves nothing to build on.
+
+use csd_level::Kind;
+
+use super::{
+    acceptance::{Acceptance, Source, TextAcceptance},
+    prices::Prices,
+};
+use crate::strategy::{Manner, Situation, Turn, Worth};
+
+/// Tokens that a level asks of its own Max-Gram before each of its forwards.
+const ASSIST: usize = 4;
+/// Lengths that are considered, of a level's writing and of a draft for a middle level.
+const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
+/// A longer draft is asked for in several calls where that costs little, so that what its first tokens say of their chances
+/// is heard in time: one call never takes more than so many times what its hop costs, …
+const HOPS: f64 = 4.0;
+/// … but may always write so many tokens.
+const FEW: usize = 4;
+/// Turns that are thought ahead.
+const HORIZON: usize = 16;
+
+/// What the levels cost and how their tokens fare, as one text sees it.
+pub(super) struct View<'a> {
+    pub(super) prices: &'a [Prices],
+    pub(super) acceptance: &'a Acceptance,
+    pub(super) text: &'a TextAcceptance,
+    /// Tokens a second: the price of time.
+    pub(super) rate: f64,
+    /// Texts that wait for the same forwards.
+    pub(super) load: f64,
+}
+
+/// A possible turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Offer {
+    pub(super) turn: Turn,
+    /// Tokens that it adds to the draft.
+    len: f64,
+    /// Tokens of text that it is expected to bring, if everything before it passes.
+    gain: f64,
+    /// The chance that all of it passes.
+    survival: f64,
+    /// How long it takes.
+    pub(super) seconds: f64,
+}
+
+/// How a draft stands.
+#[derive(Clone, Copy)]
+struct State {
+    survival: f64,
+    len: f64,
+    hidden: f64,
+}
+
+impl View<'_> {
+    /// Every turn of a neural level that the situation allows.
+    pub(super) fn offers(&self, situation: &Situation<'_>) -> Vec<Offer> {
+        let mut offers = Vec::new();
+        for level in situation.reviewer + 1..situation.levels.len() {
+            let description = &situation.levels[level];
+            let end = situation.context + situation.draft.len();
+            let left = description.context.saturating_sub(end);
+            if description.kind == Kind::Statistical || !may_ask(situation, level) || left == 0 {
+                continue;
+            }
+            let room = situation.room.min(left);
+            let modes = if description.assisted {
+                &[0, ASSIST][..]
+            } else {
+                &[0]
+            };
+            for &assist in modes {
+                let most = self.chunk(situation, level, assist).min(room);
+                let lengths = LENGTHS.iter().filter(|&&n| n <= most);
+                offers.extend(
+                    lengths.filter_map(|&n| self.writing(situation, level, n, room, assist)),
+                );
+            }
+            for below in level + 1..situation.levels.len() {
+                let covered =
+                    situation.levels[below].kind == Kind::Statistical && description.assisted;
+                if may_ask(situation, below) && !covered {
+                    let lengths = LENGTHS.iter().filter(|&&n| n < room.min(description.rows));
+                    offers.extend(
+                        lengths.filter_map(|&n| self.reviewing(situation, level, below, n, room)),
+                    );
+                }
+            }
+        }
+        offers
+    }
+
+    /// The most tokens that one call should write.
+    fn chunk(&self, situation: &Situation<'_>, level: usize, assist: usize) -> usize {
+        let prices = &self.prices[level];
+        let write = |n| prices.write(n, assist, situation.levels[level].rows);
+        let forward = write(1.0).map_or(0.0, |seconds| seconds - prices.around());
+        let tokens = HOPS * prices.around() / forward.max(1e-9);
+        (tokens as usize).max(FEW)
+    }
+
+    /// A level writes by itself.
+    fn writing(
+        &self,
+        situation: &Situation<'_>,
+        level: usize,
+        wanted: usize,
+        room: usize,
+        assist: usize,
+    ) -> Option<Offer> {
+        let prices = &self.prices[level];
+        let rows = situation.levels[level].rows;
+        let (gain, survival) = self.passing(situation, Source::wrote(level), wanted);
+        Some(Offer {
+            turn: Turn {
+                level,
+                wanted,
+                room: (wanted + assist).min(room),
+                manner: Manner::Write { assist },
+            },
+            len: wanted as f64,
+            gain,
+            survival,
+            seconds: prices.write(wanted as f64, assist, rows)?,
+        })
+    }
+
+    /// A level reviews `n` tokens of one below it.
+    fn reviewing(
+        &self,
+        situation: &Situation<'_>,
+        level: usize,
+        below: usize,
+        n: usize,
+        room: usize,
+    ) -> Option<Offer> {
+        let approved = Source::approved(level);
+        let rows = |level: usize| situation.levels[level].rows;
+        let (mut reach, mut pass, mut gain, mut survival, mut len) = (1.0, 1.0, 0.0, 0.0, 0.0);
+        for k in 0..=n {
+            let position = situation.draft.len() + k;
+            let agrees = match k < n {
+                true => (self.acceptance).of_next(self.text, level, Source::wrote(below), k),
+                false => 0.0,
+            };
+            let agreed = pass * self.next(situation, approved, position);
+            let own =
+                (1.0 - agrees) * pass * self.next(situation, Source::corrected(level), position);
+            gain += reach * (agrees * agreed + own);
+            survival += reach * own;
+            len += reach;
+            (reach, pass) = (reach * agrees, agreed);
+        }
+        let write = match situation.levels[below].kind {
+            Kind::Statistical => self.prices[below].around(),
+            Kind::Neural => {
+                let assist = if situation.levels[below].assisted {
+                    ASSIST
+                } else {
+                    0
+                };
+                self.prices[below].write(n as f64, assist, rows(below))?
+            }
+        };
+        let decay = self.next(situation, approved, situation.draft.len() + 1);
+        Some(Offer {
+            turn: Turn {
+                level,
+                wanted: n.min(room),
+                room,
+                manner: Manner::Review {
+                    worth: Worth {
+                        first: self.survival(situation),
+                        decay,
+                    },
+                },
+            },
+            len,
+            gain,
+            survival,
+            seconds: write + self.prices[level].review(n + 1, rows(level))?,
+        })
+    }
+
+    /// The gain and the survival of `n` tokens of a source.
+    fn passing(&self, situation: &Situation<'_>, source: Source, n: usize) -> (f64, f64) {
+        let (mut gain, mut survival) = (0.0, 1.0);
+        for k in 0..n {
+            survival *= self.next(situation, source, situation.draft.len() + k);
+            gain += survival;
+        }
+        (gain, survival)
+    }
+
+    fn next(&self, situation: &Situation<'_>, source: Source, position: usize) -> f64 {
+        let chance = self
+            .acceptance
+            .of_next(self.text, situation.reviewer, source, position);
+        chance * situation.worth.decay
+    }
+
+    /// The chance that the next token counts, as far as the draft before it decides.
+    pub(super) fn survival(&self, situation: &Situation<'_>) -> f64 {
+        let chance = |token| {
+            self.acceptance
+                .of_token(self.text, situation.reviewer, token)
+                * situation.worth.decay
+        };
+        situation.worth.first * situation.draft.iter().map(chance).product::<f64>()
+    }
+
+    /// The turn that is worth most, and its worth in tokens beyond what its time would bring anyway.
+    pub(super) fn best(&self, situation: &Situation<'_>, offers: &[Offer]) -> Option<(Offer, f64)> {
+        let rows = self.rows(situation);
+        let state = State {
+            survival: self.survival(situation),
+            len: situation.draft.len() as f64,
+            hidden: situation.hidden.as_secs_f64(),
+        };
+        let valued = offers.iter().map(|offer| {
+            let (worth, after) = self.take(&rows, offer, state);
+            let follow = |next: &Offer| self.follow(&rows, next, after);
+            let then = offers.iter().map(follow).fold(0.0, f64::max);
+            (*offer, worth + then)
+        });
+        valued.max_by(|a, b| a.1.total_cmp(&b.1))
+    }
+
+    /// What taking an offer is worth by itself, and how the draft stands after it.
+    fn take(&self, rows: &[f64], offer: &Offer, state: State) -> (f64, State) {
+        let seconds = (offer.seconds - state.hidden).max(0.0);
+        let more = at(rows, state.len + offer.len) - at(rows, state.len);
+        let worth = state.survival * offer.gain - self.rate * (seconds + self.load * more);
+        let after = State {
+            survival: state.survival * offer.survival,
+            len: state.len + offer.len,
+            hidden: (state.hidden - offer.seconds).max(0.0),
+        };
+        (worth, after)
+    }
+
+    /// What repeating an offer is worth, as often as it pays.
+    fn follow(&self, rows: &[f64], offer: &Offer, mut state: State) -> f64 {
+        let most = (rows.len() - 1) as f64;
+        let (mut total, mut best) = (0.0, 0.0f64);
+        for _ in 0..HORIZON {
+            if state.len + offer.len > most + 0.5 || state.survival < 0.02 {
+                break;
+            }
+            let (worth, after) = self.take(rows, offer, state);
+            total += worth;
+            best = best.max(total);
+            state = after;
+        }
+        best
+    }
+
+    /// Seconds of the review of a draft, by its length.
+    fn rows(&self, situation: &Situation<'_>) -> Vec<f64> {
+        let cheap = situation.levels[situation.reviewer].rows;
+        let prices = &self.prices[situation.reviewer];
+        let seconds = |len| prices.review(1 + len, cheap).unwrap_or(0.0);
+        (0..=situation.draft.len() + situation.room)
+            .map(seconds)
+            .collect()
+    }
+
+    /// How many of some tokens, which cost nothing more to keep, are worth their rows and their place before a draft that
+    /// would bring `otherwise` tokens behind certain ones; and how much the draft gains by them.
+    pub(super) fn keep(
+        &self,
+        situation: &Situation<'_>,
+        tokens: &[csd_level::DraftToken],
+        otherwise: f64,
+    ) -> (usize, f64) {
+        let before = self.survival(situation);
+        let len = situation.draft.len();
+        let (mut survival, mut gain) = (before, 0.0);
+        let mut best = (0, before * otherwise);
+        let rows = self.rows(situation);
+        for (index, token) in tokens.iter().take(situation.room).enumerate() {
+            let chance = self
+                .acceptance
+                .of_token(self.text, situation.reviewer, token);
+            survival *= chance * situation.worth.decay;
+            gain += survival;
+            let more = rows[len + index + 1] - rows[len];
+            let worth = gain + survival * otherwise - self.rate * self.load * more;
+            if worth > best.1 {
+                best = (index + 1, worth);
+            }
+        }
+        (best.0, best.1 - before * otherwise)
+    }
+}
+
+/// Seconds of the review of a draft of about so many tokens.
+fn at(rows: &[f64], len: f64) -> f64 {
+    rows[(len.round() as usize).min(rows.len() - 1)]
+}
+
+/// Whether a level may take a turn at all.
+pub(super) fn may_ask(situation: &Situation<'_>, level: usize) -> bool {
+    situation.usable.contains(level) && !situation.ended.contains(level)
+}

@@ -1,0 +1,173 @@
+//! What calls of a level cost, measured: a forward by its rows, and everything around it.
+
+use std::time::Duration;
+
+use csd_level::Timings;
+
+use super::mean::Mean;
+
+/// The first row count of each step of the staircase. Costs jump at the sizes of tiles, so small counts stand alone.
+const STEPS: [usize; 20] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 21, 25, 33, 49, 65, 97, 129,
+];
+
+/// How many observations a price remembers.
+const MEMORY: u32 = 60;
+
+/// The prices of one level.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Prices {
+    /// Seconds of a forward by its rows, those of other texts included.
+    forward: [Mean<MEMORY>; STEPS.len()],
+    /// The same without the noise: never falling from step to step.
+    staircase: Vec<(usize, f64)>,
+    /// Seconds of a call beside its forwards: the link, the queue, the ends.
+    around: Mean<MEMORY>,
+    /// Rows of other texts in a forward.
+    others: Mean<MEMORY>,
+    /// Tokens that a forward brings when the level writes with its own Max-Gram.
+    assisted: Mean<MEMORY>,
+}
+
+fn step(rows: usize) -> usize {
+    STEPS.partition_point(|&first| first <= rows.max(1)) - 1
+}
+
+impl Prices {
+    /// A call of `forwards` forwards has been answered.
+    pub(super) fn observe(&mut self, forwards: u64, took: Duration, timings: Timings) {
+        let (took, forward) = (took.as_secs_f64(), timings.forward.as_secs_f64());
+        self.around.observe((took - forward).max(0.0));
+        if forwards == 0 {
+            return;
+        }
+        let each = forwards as f64;
+        let batch = (timings.batch as f64 / each).round() as usize;
+        let others = timings.batch.saturating_sub(timings.rows) as f64 / each;
+        self.others.observe(others);
+        self.forward[step(batch)].observe(forward / each);
+        self.fit();
+    }
+
+    /// A call has failed after so long: that is what asking costs.
+    pub(super) fn failed(&mut self, took: Duration) {
+        self.around.observe(took.as_secs_f64());
+    }
+
+    /// An assisted Draft call has brought so many tokens in so many forwards.
+    pub(super) fn wrote_assisted(&mut self, tokens: usize, forwards: u64) {
+        if forwards > 0 {
+            self.assisted.observe(tokens as f64 / forwards as f64);
+        }
+    }
+
+    /// Pools neighbours that would fall (pool adjacent violators): more rows never cost less, only the noise says so.
+    fn fit(&mut self) {
+        let mut pools: Vec<(usize, f64, f64)> = Vec::new();
+        for (first, mean) in STEPS.iter().zip(&self.forward) {
+            let Some(value) = mean.get() else { continue };
+            let mut pool = (*first, value, mean.weight());
+            while let Some(last) = pools.pop_if(|last| last.1 > pool.1) {
+                let weight = last.2 + pool.2;
+                pool = (last.0, (last.1 * last.2 + pool.1 * pool.2) / weight, weight);
+            }
+            pools.push(pool);
+        }
+        self.staircase = pools.into_iter().map(|pool| (pool.0, pool.1)).collect();
+    }
+
+    /// Seconds of a forward of so many rows; beyond what was seen, a level that says `cheap` rows cost little more than
+    /// one is believed up to there, and then expected to take as long again for as many more.
+    pub(super) fn forward(&self, rows: usize, cheap: usize) -> Option<f64> {
+        let seen = self.staircase.iter().rev().find(|seen| seen.0 <= rows);
+        let &(at, seconds) = seen.or(self.staircase.first())?;
+        let most = STEPS[step(rows)];
+        let known = self.forward[step(rows)].get().is_some() || at >= most;
+        if known {
+            return Some(seconds);
+        }
+        let tiles = |rows: usize| rows.max(1).div_ceil(cheap.max(1)) as f64;
+        Some(seconds * (tiles(rows) / tiles(at)).max(1.0))
+    }
+
+    /// Seconds of a review of so many rows of one text.
+    pub(super) fn review(&self, rows: usize, cheap: usize) -> Option<f64> {
+        let others = self.others().round() as usize;
+        Some(self.around() + self.forward(rows + others, cheap)?)
+    }
+
+    /// Seconds of a Draft call that writes so many tokens, alone or with so much of its Max-Gram at a time.
+    pub(super) fn write(&self, tokens: f64, assist: usize, cheap: usize) -> Option<f64> {
+        let others = self.others().round() as usize;
+        let a_forward = self.forward(1 + assist + others, cheap)?;
+        let brings = match assist {
+            0 => 1.0,
+            _ => self.assisted.with_prior(1.5, 2.0).max(1.0),
+        };
+        Some(self.around() + a_forward * (tokens / brings).max(1.0))
+    }
+
+    /// Seconds of a call beside its forwards.
+    pub(super) fn around(&self) -> f64 {
+        self.around.get().unwrap_or(0.0)
+    }
+
+    /// Rows of other texts that a forward has.
+    pub(super) fn others(&self) -> f64 {
+        self.others.get().unwrap_or(0.0)
+    }
+
+    /// Whether any call was ever answered or failed.
+    pub(super) fn known(&self) -> bool {
+        self.around.weight() > 0.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn timings(forward_ms: u64, rows: usize, batch: usize) -> Timings {
+        Timings {
+            forward: Duration::from_millis(forward_ms),
+            rows,
+            batch,
+            ..Timings::default()
+        }
+    }
+
+    #[test]
+    fn the_staircase_is_measured_and_believed_beyond() {
+        let mut prices = Prices::default();
+        assert_eq!(prices.review(1, 8), None);
+        prices.observe(1, Duration::from_millis(13), timings(12, 1, 1));
+        assert_eq!(prices.review(1, 8), Some(0.013));
+        assert_eq!(prices.review(8, 8), Some(0.013));
+        assert_eq!(prices.forward(9, 8), Some(0.024));
+        prices.observe(1, Duration::from_millis(16), timings(15, 9, 9));
+        assert_eq!(prices.forward(9, 8), Some(0.015));
+        assert_eq!(prices.forward(5, 8), Some(0.012));
+    }
+
+    #[test]
+    fn noise_does_not_make_fewer_rows_dearer() {
+        let mut prices = Prices::default();
+        prices.observe(1, Duration::from_millis(90), timings(90, 4, 4));
+        for _ in 0..20 {
+            prices.observe(1, Duration::from_millis(10), timings(10, 6, 6));
+        }
+        let four = prices.forward(4, 8).unwrap_or(0.0);
+        assert!(four < 0.016, "{four}");
+        assert_eq!(prices.forward(6, 8), prices.forward(4, 8));
+    }
+
+    #[test]
+    fn what_other_texts_add_is_seen() {
+        let mut prices = Prices::default();
+        prices.observe(1, Duration::from_millis(10), timings(10, 2, 16));
+        assert_eq!(prices.others(), 14.0);
+        prices.observe(1, Duration::from_millis(20), timings(20, 4, 18));
+        assert_eq!(prices.review(2, 16), Some(0.010));
+        assert_eq!(prices.review(4, 16), Some(0.020));
+    }
+}
