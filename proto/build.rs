@@ -3,7 +3,7 @@
 use std::{env, error::Error, path::PathBuf};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let descriptors = protox::compile(["csd/v1/level.proto"], ["."])?;
+    let descriptors = protox::compile(["csd/v1/level.proto", "csd/v1/cascade.proto"], ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     std::fs::write(
         out.join("descriptors.bin"),

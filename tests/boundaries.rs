@@ -43,6 +43,7 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
             "csd-config",
             "csd-level",
             "csd-maxgram",
+            "csd-proto",
             "csd-telemetry",
             "csd-transport",
         ],
@@ -68,7 +69,13 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("axum", &["csd-orchestrator"]),
     (
         "tonic",
-        &["csd-proto", "csd-transport", "csd-cli", "csd-worker"],
+        &[
+            "csd-proto",
+            "csd-transport",
+            "csd-orchestrator",
+            "csd-cli",
+            "csd-worker",
+        ],
     ),
     ("prost", &["csd-proto"]),
     ("tokenizers", &["csd-orchestrator"]),

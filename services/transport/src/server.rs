@@ -127,7 +127,8 @@ where
     }
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
+/// gRPC reflection of everything in `csd.v1`, and of health.
+pub fn reflection() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)

@@ -26,7 +26,12 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
-    let mut fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
+    let fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
+    job(orchestrator, fields).await?.run().await
+}
+
+/// What these fields ask for.
+pub(super) async fn job(orchestrator: Arc<Orchestrator>, mut fields: Fields) -> Result<Job> {
     let prompt = fields.take("prompt");
     let echo = fields.boolean("echo")?.unwrap_or(false);
     let least = if echo { 0 } else { 1 }; // a prompt alone may be asked for
@@ -39,9 +44,7 @@ pub(super) async fn create(
     };
     let options = Options::parse(fields, shape, &orchestrator)?;
     let prompts = prompts(prompt, &orchestrator).await?;
-    Job::new(orchestrator, Form::Completion, prompts, options)
-        .run()
-        .await
+    Ok(Job::new(orchestrator, Form::Completion, prompts, options))
 }
 
 /// A text, a list of texts, token ids, or a list of token ids.

@@ -197,7 +197,7 @@ impl Job {
     }
 
     /// Choice i of prompt j is text j·n + i.
-    fn begin(&self) -> Result<Vec<Generation>> {
+    pub(super) fn begin(&self) -> Result<Vec<Generation>> {
         let options = &self.options;
         let mut tasks = Vec::with_capacity(self.prompts.len() * options.choices);
         for (j, prompt) in self.prompts.iter().enumerate() {
@@ -220,7 +220,8 @@ impl Job {
         self.orchestrator.begin(tasks)
     }
 
-    fn describe(&self, span: &Span) {
+    /// Says in a span what is asked for.
+    pub(super) fn describe(&self, span: &Span) {
         let options = &self.options;
         let operation = match self.form {
             Form::Completion => "text_completion",

@@ -7,6 +7,7 @@
 //!   from
 //! - `completions`, `chat`, `models`, `health`, `metrics`, `page`: the routes
 //! - `door`: who is let in
+//! - `grpc`: `csd.v1.Cascade`, at the same port
 //! - `failure`: failures to statuses and bodies, in one table
 
 mod answer;
@@ -16,6 +17,7 @@ mod door;
 mod events;
 mod failure;
 mod fields;
+mod grpc;
 mod health;
 mod job;
 mod logprobs;
@@ -63,6 +65,7 @@ pub fn app(orchestrator: Arc<Orchestrator>, access: &Access) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .with_state(orchestrator.clone())
+        .merge(grpc::routes(&orchestrator, access))
         .layer(DefaultBodyLimit::max(limit))
         .layer(middleware::from_fn_with_state(orchestrator, trace::request))
         .layer(CatchPanicLayer::custom(panicked));

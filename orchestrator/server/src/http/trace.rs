@@ -21,7 +21,10 @@ pub(super) async fn request(
 ) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("unknown", MatchedPath::as_str).to_owned();
-    if !route.starts_with("/v1/") {
+    if !["/v1/", "/csd.v1."]
+        .iter()
+        .any(|api| route.starts_with(api))
+    {
         return next.run(request).await; // health every few seconds, the page, wrong paths: of interest to nobody
     }
     let span = tracing::info_span!(

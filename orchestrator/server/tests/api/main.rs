@@ -5,6 +5,7 @@ mod completions;
 mod door;
 mod events;
 mod faults;
+mod grpc;
 mod logprobs;
 mod page;
 mod refusals;
