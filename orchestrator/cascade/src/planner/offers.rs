@@ -20,7 +20,7 @@ const ASSIST: usize = 4;
 const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 /// A longer draft is asked for in several calls where that costs little, so that what its first tokens say of their chances
 /// is heard in time: one call never takes more than so many times what its hop costs, …
-const HOPS: f64 = 4.0;
+const HOPS: f64 = 8.0;
 /// … but may always write so many tokens.
 const FEW: usize = 4;
 /// Turns that are thought ahead.
