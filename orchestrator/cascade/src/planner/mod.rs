@@ -29,20 +29,20 @@ use self::{
     prices::Prices,
     trial::Trial,
 };
-use crate::strategy::{Drafted, Manner, Reviewed, Situation, Strategy, Turn, Wrote};
+use crate::strategy::{Drafted, Manner, Reviewed, Situation, Strategy, Turn, Worth, Wrote};
 
 /// The share of all time that may go into turns that only teach.
 const EXPLORATION: f64 = 0.01;
 /// Rounds after which a level that was not used is worth another look.
 const STALE: u64 = 64;
+/// Tokens of such a turn.
+const PROBE: usize = 3;
 /// Rounds after which a level that was not used need not read every prompt, …
 const IDLE: u64 = 4 * STALE;
 /// … but one in so many.
 const FORGOTTEN: u64 = 32;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review.
 const LEAST: f64 = 0.01;
-/// Tokens of such a turn.
-const PROBE: usize = 3;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
 
@@ -269,6 +269,10 @@ impl Strategy for Planned {
             let offers = view.offers(situation);
             let bare = Situation {
                 draft: &[],
+                worth: Worth {
+                    first: 1.0,
+                    ..situation.worth
+                },
                 ..*situation
             };
             let otherwise = view.best(&bare, &offers).map_or(0.0, |(_, worth)| worth);
@@ -289,7 +293,7 @@ impl Strategy for Planned {
 
     fn expected_review(&self, level: usize, rows: usize) -> Duration {
         let seconds = self.planner.book().prices[level].review(rows, rows);
-        Duration::from_secs_f64(seconds.unwrap_or(0.0))
+        Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default()
     }
 
     fn drafted(&self, report: &Drafted<'_>) {
