@@ -13,7 +13,7 @@ use crate::{
     strategy::{Drafted, Manner, Reviewed, Turn},
 };
 
-/// Written on their way up, and what was counted for them.
+/// Tokens on their way up, and what was counted for them.
 #[derive(Default)]
 pub(crate) struct Written {
     pub(crate) tokens: Vec<DraftToken>,
@@ -100,26 +100,21 @@ async fn write(
         assist,
         lenience: strategy.lenience(level),
     };
-    let began = cascade.clock().now();
-    let answer = cascade.levels()[level].draft(ask).await;
-    let took = cascade.clock().now().saturating_sub(began);
-    match answer.and_then(|draft| within(draft, room)) {
-        Ok(draft) => {
-            strategy.drafted(&Drafted {
-                level,
-                assist,
-                tokens: &draft.tokens,
-                forwards: draft.inner.calls_of(0),
-                took,
-                timings: draft.timings,
-            });
-            Ok(adopt(level, cascade.drafters(), draft))
-        }
-        Err(error) => {
-            strategy.failed(level, took);
-            Err(error)
-        }
-    }
+    let answer = async {
+        let draft = cascade.levels()[level].draft(ask).await?;
+        within("tokens were written", draft.len(), room)?;
+        Ok(draft)
+    };
+    let (draft, took) = timed(cascade, strategy, level, answer).await?;
+    strategy.drafted(&Drafted {
+        level,
+        assist,
+        tokens: &draft.tokens,
+        forwards: draft.inner.calls_of(0),
+        took,
+        timings: draft.timings,
+    });
+    Ok(adopt(level, cascade.drafters(), draft))
 }
 
 /// A Verify call: the accepted prefix, marked as reviewed, and the reviewer's own token.
@@ -147,28 +142,34 @@ pub(crate) async fn review(
             from: request.context.len(),
         }),
     };
-    let began = cascade.clock().now();
-    let answer = cascade.levels()[level].verify(ask).await;
-    let took = cascade.clock().now().saturating_sub(began);
-    let answer = answer.and_then(|verdict| match verdict.accepted > tokens.len() {
-        true => Err(Error::Internal(format!(
-            "accepted {} of {} tokens",
-            verdict.accepted,
-            tokens.len()
-        ))),
-        false => Ok(verdict),
+    let answer = async {
+        let verdict = cascade.levels()[level].verify(ask).await?;
+        within("tokens were accepted", verdict.accepted, tokens.len())?;
+        Ok(verdict)
+    };
+    let (verdict, took) = timed(cascade, strategy, level, answer).await?;
+    strategy.reviewed(&Reviewed {
+        level,
+        draft: tokens,
+        accepted: verdict.accepted,
+        took,
+        timings: verdict.timings,
     });
+    Ok(conclude(level, tokens, verdict))
+}
+
+/// An answer and how long it took; the strategy is told of a failure.
+async fn timed<T>(
+    cascade: &Cascade,
+    strategy: &dyn Strategy,
+    level: usize,
+    answer: impl Future<Output = Result<T>>,
+) -> Result<(T, Duration)> {
+    let began = cascade.clock().now();
+    let answer = answer.await;
+    let took = cascade.clock().now().saturating_sub(began);
     match answer {
-        Ok(verdict) => {
-            strategy.reviewed(&Reviewed {
-                level,
-                draft: tokens,
-                accepted: verdict.accepted,
-                took,
-                timings: verdict.timings,
-            });
-            Ok(conclude(level, tokens, verdict))
-        }
+        Ok(answer) => Ok((answer, took)),
         Err(error) => {
             strategy.failed(level, took);
             Err(error)
@@ -176,13 +177,13 @@ pub(crate) async fn review(
     }
 }
 
-fn within(draft: Draft, room: usize) -> Result<Draft> {
-    if draft.len() <= room {
-        return Ok(draft);
+/// Answers are checked, not believed.
+fn within(what: &str, count: usize, most: usize) -> Result<()> {
+    if count <= most {
+        return Ok(());
     }
     Err(Error::Internal(format!(
-        "asked for at most {room} tokens, answered {}",
-        draft.len()
+        "{count} {what}, at most {most} could be"
     )))
 }
 
