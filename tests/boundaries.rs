@@ -26,7 +26,6 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
         "csd-worker",
         "services/worker",
         &[
-            "csd-cascade",
             "csd-config",
             "csd-engine",
             "csd-level",

@@ -10,12 +10,10 @@
 //! - `gather`: the horizontal cascade: turn by turn, larger levels first
 //! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
 //! - [`round`]: a draft, the target's review, and drafting ahead beside it
-//! - [`assisted`]: the recursion for a level that needs only its own Max-Gram, run inside one Draft call
 //!
 //! Nothing here knows a network, a model or a runtime, and time only as [`csd_level::Clock`]: levels are
 //! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
-pub mod assisted;
 pub mod cascade;
 pub mod gate;
 mod gather;

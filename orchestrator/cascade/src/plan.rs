@@ -240,7 +240,10 @@ fn manner(level: &Description, budget: &[usize]) -> Manner {
     let (&last, others) = budget.split_last().unwrap_or((&0, &[]));
     let nobody_else = others.iter().all(|&budget| budget == 0);
     if nobody_else && (last == 0 || level.assisted) {
-        Manner::Write { assist: last }
+        Manner::Write {
+            assist: last,
+            prospects: None,
+        }
     } else {
         Manner::Review { worth: Worth::TEXT }
     }

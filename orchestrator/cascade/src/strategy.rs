@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use csd_level::{Description, DraftToken, Lenience, Timings};
+use csd_level::{Description, DraftToken, Lenience, Prospects, Timings};
 
 /// A set of levels of one cascade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub enum Manner {
     Write {
         /// 0: token by token.
         assist: usize,
+        /// When to stop, and which of its Max-Gram's tokens to leave unreviewed.
+        prospects: Option<Prospects>,
     },
     /// It reviews a draft that the levels under it write.
     Review {
@@ -94,7 +96,7 @@ pub enum Manner {
 pub struct Turn {
     /// Whose.
     pub level: usize,
-    /// A start threshold: a level that writes goes on while it has fewer tokens than this. At least 1.
+    /// A start threshold: a level that writes goes on while it has fewer tokens than this, and they are worth it. At least 1.
     pub wanted: usize,
     /// The most tokens it may return. At least `wanted`, at most the room of the situation.
     pub room: usize,

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use csd_level::{
-    Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Result,
+    Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Prospects, Result,
     Statistics, Timings, Token, Verdict, VerifyRequest, elementary::log_odds,
 };
 
@@ -50,7 +50,15 @@ pub(crate) async fn take(
         return Ok(Written::default());
     }
     match turn.manner {
-        Manner::Write { assist } => write(&cascade, &*strategy, &request, turn, room, assist).await,
+        Manner::Write { assist, prospects } => {
+            let ask = Ask {
+                wanted: turn.wanted,
+                room,
+                assist,
+                prospects,
+            };
+            write(&cascade, &*strategy, &request, turn.level, ask).await
+        }
         Manner::Review { worth } => {
             let room = (room - 1).min(description.rows.saturating_sub(1));
             // The level's own review has to hide as well.
@@ -83,22 +91,30 @@ pub(crate) async fn take(
     }
 }
 
+/// How much a level is to write, and how.
+struct Ask {
+    wanted: usize,
+    room: usize,
+    assist: usize,
+    prospects: Option<Prospects>,
+}
+
 /// A Draft call.
 async fn write(
     cascade: &Cascade,
     strategy: &dyn Strategy,
     request: &Request,
-    turn: Turn,
-    room: usize,
-    assist: usize,
+    level: usize,
+    ask: Ask,
 ) -> Result<Written> {
-    let level = turn.level;
+    let Ask { room, assist, .. } = ask;
     let ask = DraftRequest {
         call: cascade.call(level, request, cascade.limits().draft_timeout),
-        wanted: turn.wanted.min(room),
+        wanted: ask.wanted.min(room),
         room,
         assist,
         lenience: strategy.lenience(level),
+        prospects: ask.prospects,
     };
     let answer = async {
         let draft = cascade.levels()[level].draft(ask).await?;

@@ -173,6 +173,7 @@ fn a_level_may_write_alone() {
         room: 8,
         assist: 0,
         lenience: csd_level::Lenience::NONE,
+        prospects: None,
     };
     let drafted = wait(engine.draft(draft)).unwrap();
     assert_eq!(drafted.ids().collect::<Vec<_>>(), alone);

@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use crate::{Context, Draft, Lenience, LogprobsRequest, Result, Sampling, Token, Verdict};
+use crate::{
+    Context, Draft, Lenience, LogprobsRequest, Prospects, Result, Sampling, Token, Verdict,
+    writing::write,
+};
 
 /// A boxed future that may move between threads.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -37,6 +40,9 @@ pub struct DraftRequest {
     pub assist: usize,
     /// Looseness of the level's reviews of its Max-Gram.
     pub lenience: Lenience,
+    /// What tokens are worth: the level may then stop before it has `wanted` tokens, and leave those of its Max-Gram
+    /// unreviewed that need no review.
+    pub prospects: Option<Prospects>,
 }
 
 /// Asks a level to review a draft.
@@ -111,7 +117,7 @@ pub trait Level: Send + Sync {
     /// # Errors
     /// As [`Level::verify`]; [`crate::Error::Unsupported`] when an assistant is asked for that it does not have.
     fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
-        Box::pin(write_alone(self, request))
+        Box::pin(write(self, None, request))
     }
 
     /// Accepts the longest valid prefix of the draft and adds one token of its own.
@@ -120,40 +126,4 @@ pub trait Level: Send + Sync {
     /// [`crate::Error::Invalid`] and [`crate::Error::ContextLength`] for requests that can never succeed here, the rest
     /// of [`crate::Error`] by what went wrong.
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>>;
-}
-
-/// Lets a level write its own tokens, one forward each.
-async fn write_alone<L: Level + ?Sized>(level: &L, request: DraftRequest) -> Result<Draft> {
-    let DraftRequest {
-        mut call,
-        wanted,
-        room,
-        assist,
-        ..
-    } = request;
-    if assist > 0 {
-        return Err(crate::Error::Unsupported(
-            "this level has no Max-Gram in its process".into(),
-        ));
-    }
-    let mut written = Draft::default();
-    while written.len() < wanted.min(room) {
-        let review = VerifyRequest {
-            call: call.clone(),
-            draft: Draft::default(),
-            lenience: Lenience::NONE,
-            logprobs: None,
-        };
-        let verdict = level.verify(review).await?;
-        written.timings.add(verdict.timings);
-        written.inner.record_calls(0, 1);
-        let Some(token) = verdict.next else { break };
-        call.context.extend([token.id]);
-        let ends = call.sampling.is_end(token.id);
-        written.tokens.push(token);
-        if ends {
-            break;
-        }
-    }
-    Ok(written)
 }

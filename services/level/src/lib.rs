@@ -12,6 +12,7 @@
 //! - [`elementary`], [`noise`]: our own logarithm and exponential, and a counter-based source of randomness
 //! - [`logits`]: penalties, bias, temperature and truncation, in one place and one order
 //! - [`logprobs`]: what a model thinks of each token of a text, for those who ask
+//! - [`prospects`], [`writing`]: when to stop a draft, and how a level writes one by itself
 //! - [`review`]: the review rules: coupled sampling, rejection sampling, lenience between drafters
 //! - [`scripted`]: a level without a model, for tests and measurements
 //!
@@ -26,11 +27,13 @@ pub mod level;
 pub mod logits;
 pub mod logprobs;
 pub mod noise;
+pub mod prospects;
 pub mod review;
 pub mod sampling;
 pub mod scripted;
 pub mod statistics;
 pub mod verdict;
+pub mod writing;
 
 pub use clock::Clock;
 pub use context::{Context, Token};
@@ -38,6 +41,8 @@ pub use draft::{Draft, DraftToken, Proposal};
 pub use error::{Error, Result};
 pub use level::{BoxFuture, Call, Description, DraftRequest, Kind, Level, VerifyRequest};
 pub use logprobs::{Logprobs, LogprobsRequest};
+pub use prospects::Prospects;
 pub use sampling::{Lenience, Rule, Sampling};
 pub use statistics::{Pair, Statistics};
 pub use verdict::{Timings, Verdict};
+pub use writing::{Assistant, Writing};

@@ -230,6 +230,7 @@ fn a_lone_drafter_ships_the_distribution_it_drew_from() {
         room: 3,
         assist: 0,
         lenience: Lenience::NONE,
+        prospects: None,
     };
     let draft = pollster::block_on(level().draft(ask)).expect("a draft");
     assert_eq!(draft.len(), 3);

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use csd_level::{
-    BoxFuture, Call, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level, Result,
-    Statistics, Timings, Verdict, VerifyRequest, elementary::ln,
+    Assistant, BoxFuture, Call, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level,
+    Result, Statistics, Timings, Verdict, VerifyRequest, elementary::ln,
 };
 
 use crate::{BigramError, Bigrams, Cache, Guess, Limits, Options, Token, propose};
@@ -85,31 +85,26 @@ impl MaxGram {
         (cache.len(), cache.bytes())
     }
 
-    fn propose(&self, request: &DraftRequest) -> Result<Draft> {
-        if request.assist > 0 {
-            return Err(Error::Unsupported(
-                "Max-Gram has no assistant of its own".into(),
-            ));
-        }
-        self.check(&request.call)?;
+    /// What follows a context of known tokens.
+    fn guess(&self, call: &Call, room: usize) -> Draft {
         let options = Options {
-            room: request.wanted.min(request.room),
+            room,
             min_confidence: self.settings.min_confidence,
-            ends: request.call.sampling.end_tokens.clone(),
+            ends: call.sampling.end_tokens.clone(),
         };
         let mut cache = self.cache();
-        let (index, cached) = cache.index(request.call.context.tokens());
+        let (index, cached) = cache.index(call.context.tokens());
         let guesses = propose(index, &self.bigrams, &options);
         let mut inner = Statistics::default();
         inner.record_calls(0, 1);
-        Ok(Draft {
+        Draft {
             tokens: guesses.iter().map(token).collect(),
             inner,
             timings: Timings {
                 cached,
                 ..Timings::default()
             },
-        })
+        }
     }
 
     fn check(&self, call: &Call) -> Result<()> {
@@ -153,7 +148,15 @@ impl Level for MaxGram {
 
     /// Proposes up to `wanted` tokens; an end token closes the proposal.
     fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
-        Box::pin(async move { self.propose(&request) })
+        Box::pin(async move {
+            if request.assist > 0 {
+                return Err(Error::Unsupported(
+                    "Max-Gram has no assistant of its own".into(),
+                ));
+            }
+            self.check(&request.call)?;
+            Ok(self.guess(&request.call, request.wanted.min(request.room)))
+        })
     }
 
     /// Always [`Error::Unsupported`]: Max-Gram is the last level and has nobody to review.
@@ -163,6 +166,16 @@ impl Level for MaxGram {
                 "Max-Gram drafts only, it does not review".into(),
             ))
         })
+    }
+}
+
+impl Assistant for MaxGram {
+    /// Nothing behind a context that [`Level::draft`] refuses.
+    fn propose(&self, call: &Call, room: usize) -> Draft {
+        match self.check(call) {
+            Ok(()) => self.guess(call, room),
+            Err(_) => Draft::default(),
+        }
     }
 }
 

@@ -40,6 +40,7 @@ fn request(tokens: &[Token], wanted: usize, room: usize) -> DraftRequest {
         room,
         assist: 0,
         lenience: Lenience::NONE,
+        prospects: None,
     }
 }
 

@@ -45,6 +45,7 @@ async fn main() -> Result<(), Failure> {
         room: DRAFTED,
         assist: 0,
         lenience: Lenience::NONE,
+        prospects: None,
     };
     let written = level.draft(draft.clone()).await?;
     let verify = VerifyRequest {

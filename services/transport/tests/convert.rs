@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use csd_level::{
     Call, Context, Draft, DraftRequest, DraftToken, Error, Lenience, Logprobs, LogprobsRequest,
-    Pair, Proposal, Rule, Sampling, Statistics, Timings, Verdict, VerifyRequest,
+    Pair, Proposal, Prospects, Rule, Sampling, Statistics, Timings, Verdict, VerifyRequest,
 };
 use csd_proto::v1;
 use csd_transport::convert;
@@ -107,6 +107,19 @@ fn lenience() -> impl Strategy<Value = Lenience> {
     (1f32..1e6).prop_map(|factor| Lenience::new(factor).expect("at least 1"))
 }
 
+fn prospects() -> impl Strategy<Value = Prospects> {
+    let chances = || prop::array::uniform10(0f32..=1.0);
+    (chances(), chances(), 0f32..=1.0, 0f32..100.0, 0f32..100.0).prop_map(
+        |(own, assistant, next, forward, row)| Prospects {
+            own,
+            assistant,
+            next,
+            forward,
+            row,
+        },
+    )
+}
+
 /// A request for log-probabilities over a context that is not empty, by the place of its first position.
 fn logprobs_request() -> impl Strategy<Value = (usize, prop::sample::Index)> {
     (0..=20usize, any::<prop::sample::Index>())
@@ -158,9 +171,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn draft_requests(call in call(), numbers in (1usize..1000, 1usize..1000, 0usize..1000), lenience in lenience()) {
+    fn draft_requests(call in call(), numbers in (1usize..1000, 1usize..1000, 0usize..1000), lenience in lenience(), prospects in option::of(prospects())) {
         let (wanted, room, assist) = numbers;
-        let request = DraftRequest { call, wanted, room, assist, lenience };
+        let request = DraftRequest { call, wanted, room, assist, lenience, prospects };
         let wire = sent(&convert::draft_request_to_wire(request.clone()));
         prop_assert_eq!(convert::draft_request(wire, VOCABULARY, TIMEOUT), Ok(request));
     }
@@ -298,14 +311,28 @@ fn requests_are_refused_by_field() {
         room: 1,
         assist: 0,
         lenience: 1.0,
+        prospects: Some(v1::Prospects {
+            own: vec![0.5; 10],
+            assistant: vec![0.5; 10],
+            ..v1::Prospects::default()
+        }),
     };
     assert!(convert::draft_request(fine.clone(), VOCABULARY, TIMEOUT).is_ok());
     type Change = fn(&mut v1::DraftRequest, &mut v1::Call, &mut v1::Sampling);
-    let changes: [(&str, Change); 12] = [
+    let changes: [(&str, Change); 15] = [
         ("wanted", |r, _, _| r.wanted = 0),
         ("room", |r, _, _| r.room = 0),
         ("lenience", |r, _, _| r.lenience = 0.5),
         ("lenience", |r, _, _| r.lenience = f32::NAN),
+        ("prospects.own", |r, _, _| {
+            r.prospects.iter_mut().for_each(|p| p.own.truncate(9));
+        }),
+        ("prospects.assistant", |r, _, _| {
+            r.prospects.iter_mut().for_each(|p| p.assistant[3] = 1.5);
+        }),
+        ("prospects.forward", |r, _, _| {
+            r.prospects.iter_mut().for_each(|p| p.forward = f32::NAN);
+        }),
         ("call.prompt", |_, c, _| c.prompt = 4),
         ("call.tokens", |_, c, _| c.tokens[1] = VOCABULARY as u32),
         ("call.stream", |_, c, _| c.stream = 256),

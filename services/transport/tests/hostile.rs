@@ -107,6 +107,7 @@ async fn drafts_are_checked() {
         room: 3,
         assist: 0,
         lenience: Lenience::NONE,
+        prospects: None,
     };
     let fine = v1::DraftResponse {
         tokens: vec![good(4), good(5)],

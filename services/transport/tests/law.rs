@@ -46,6 +46,7 @@ fn draft_request(length: usize, sampling: &Sampling, wanted: usize) -> DraftRequ
         room: wanted + 2,
         assist: 0,
         lenience: Lenience::NONE,
+        prospects: None,
     }
 }
 

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use csd_engine::{Engine, TokenMap};
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Level, Result, Timings, Verdict, VerifyRequest,
+    Assistant, BoxFuture, Call, Description, Draft, DraftRequest, Level, Result, Timings, Verdict,
+    VerifyRequest,
 };
 use csd_maxgram::{Bigrams, MaxGram};
 use csd_telemetry::metrics::{self, LevelReading};
@@ -133,7 +134,7 @@ fn account(timings: &mut Timings, begun: Instant) {
 pub struct NeuralLevel {
     description: Arc<Description>,
     engine: Engine,
-    assistant: Option<Timed>,
+    assistant: Option<Arc<dyn Assistant>>,
 }
 
 impl NeuralLevel {
@@ -152,7 +153,10 @@ impl NeuralLevel {
         Ok(Self {
             description: Arc::new(description),
             engine,
-            assistant: assistant.transpose()?.map(Timed),
+            assistant: match assistant.transpose()? {
+                Some(assistant) => Some(Arc::new(Timed(assistant))),
+                None => None,
+            },
         })
     }
 }
@@ -163,14 +167,8 @@ impl Level for NeuralLevel {
     }
 
     fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
-        match &self.assistant {
-            Some(assistant) if request.assist > 0 => Box::pin(csd_cascade::assisted::draft(
-                &self.engine,
-                assistant,
-                request,
-            )),
-            _ => self.engine.draft(request),
-        }
+        let assistant = self.assistant.clone();
+        Box::pin(self.engine.write(request, assistant))
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
@@ -179,7 +177,17 @@ impl Level for NeuralLevel {
 }
 
 /// Max-Gram with a watch: it is pure and knows no time, but what it computes is part of a call's.
+#[derive(Debug)]
 pub struct Timed(MaxGram);
+
+impl Assistant for Timed {
+    fn propose(&self, call: &Call, room: usize) -> Draft {
+        let begun = Instant::now();
+        let mut draft = self.0.propose(call, room);
+        draft.timings.forward = begun.elapsed();
+        draft
+    }
+}
 
 impl Level for Timed {
     fn description(&self) -> Arc<Description> {

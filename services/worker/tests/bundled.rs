@@ -29,6 +29,7 @@ fn draft(tokens: &[u32], wanted: usize, assist: usize) -> DraftRequest {
         room: wanted + 4,
         assist,
         lenience: Lenience::NONE,
+        prospects: None,
     }
 }
 

@@ -2,16 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use csd_level::DraftToken;
+use csd_level::{
+    DraftToken,
+    prospects::{BANDS, GAPS, band},
+};
 
 use super::mean::Mean;
 
-/// Upper ends of the bands of confidence, in [`DraftToken::gap`]'s logits.
-const BANDS: [f32; 9] = [0.25, 0.5, 1.0, 1.5, 2.25, 3.25, 4.5, 6.5, 9.0];
 /// First positions of the classes: the first token of a draft, the next few, the tail.
 const CLASSES: [usize; 3] = [0, 1, 4];
 /// What is expected of a level that nobody has met, and for how many observations that counts.
 const STRANGER: (f64, f64) = (0.7, 4.0);
+
+/// What a count of tokens by band keeps of itself from one to the next.
+const FADING: f64 = 1.0 - 1.0 / 400.0;
+
+/// What a level's next tokens are like, one by one: how sure it will be of them, and what comes of them then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook {
+    /// The chance that a token falls into each band, …
+    pub(super) bands: [f64; BANDS],
+    /// … and that one of the band passes, once everything before it has.
+    pub(super) passes: [f64; BANDS],
+}
+
+impl Outlook {
+    /// The chance that the next token passes, whatever it will be.
+    pub(super) fn next(&self) -> f64 {
+        let bands = self.bands.iter().zip(&self.passes);
+        bands.map(|(share, passes)| share * passes).sum()
+    }
+}
 
 /// Who stands behind a token: the last level that reviewed it, else its author.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +85,9 @@ impl Source {
 /// What is known of one source before one reviewer.
 #[derive(Clone, Debug, Default)]
 struct Record {
-    by_band: [Mean<100>; BANDS.len() + 1],
+    by_band: [Mean<100>; BANDS],
+    /// How many of the tokens have fallen into each band.
+    counts: [f64; BANDS],
     by_class: [Mean<200>; CLASSES.len()],
     all: Mean<200>,
 }
@@ -81,12 +104,14 @@ pub(super) struct TextAcceptance {
     records: BTreeMap<(u8, Source), Mean<32>>,
 }
 
-fn band(gap: f32) -> usize {
-    BANDS.partition_point(|&end| end <= gap)
-}
-
 fn class(position: usize) -> usize {
     CLASSES.partition_point(|&first| first <= position) - 1
+}
+
+/// The least chance that tokens of a band have by their own account, if their gaps are log-odds.
+fn stated_by(band: usize) -> f64 {
+    let gap = band.checked_sub(1).map_or(0.0, |below| GAPS[below]);
+    1.0 / (1.0 + f64::from(-gap).exp())
 }
 
 fn odds(p: f64) -> f64 {
@@ -108,6 +133,8 @@ impl Acceptance {
             let key = (reviewer as u8, Source::of(token));
             let record = self.records.entry(key).or_default();
             record.by_band[band(token.gap)].observe(passed);
+            record.counts = record.counts.map(|count| count * FADING);
+            record.counts[band(token.gap)] += 1.0;
             record.by_class[class(position)].observe(passed);
             record.all.observe(passed);
             text.records.entry(key).or_default().observe(passed);
@@ -158,6 +185,37 @@ impl Acceptance {
         let known = band.map_or(all, |band| band.with_prior(all, 3.0));
         let odds = odds(known) * self.ease(text, key);
         odds / (1.0 + odds)
+    }
+
+    /// The outlook for tokens of some sources, each of which may stand behind the next. `stated`: their gaps are the
+    /// log-odds of a confidence.
+    pub(super) fn outlook(
+        &self,
+        text: &TextAcceptance,
+        reviewer: usize,
+        sources: &[Source],
+        stated: bool,
+    ) -> Outlook {
+        let (mut bands, mut passes) = ([0.0; BANDS], [0.0; BANDS]);
+        for &source in sources {
+            let key = (reviewer as u8, source);
+            let (all, ease) = (self.all(key), self.ease(text, key));
+            let record = self.records.get(&key).cloned().unwrap_or_default();
+            // Of a stranger, every band is as likely, and as good, as any other, unless gaps are said to be log-odds.
+            for (band, mean) in record.by_band.iter().enumerate() {
+                let guess = if stated { stated_by(band) } else { all };
+                let odds = odds(mean.with_prior(guess, 3.0)) * ease;
+                let count = record.counts[band] + 0.1;
+                bands[band] += count;
+                passes[band] += count * odds / (1.0 + odds);
+            }
+        }
+        let total: f64 = bands.iter().sum();
+        for (passes, band) in passes.iter_mut().zip(&mut bands) {
+            *passes /= *band;
+            *band /= total;
+        }
+        Outlook { bands, passes }
     }
 
     /// The chance that a token passes which is not yet written.

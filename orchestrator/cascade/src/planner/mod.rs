@@ -1,6 +1,7 @@
 //! The planner: a strategy that reads only what it measures.
 //!
-//! In reading order: `offers` (what could be drafted next and what it is worth: the decision), `prices` (what calls cost),
+//! In reading order: `offers` (what could be drafted next and what it is worth: the decision), `writing` (how far a level
+//! will go that stops by itself), `prices` (what calls cost),
 //! `acceptance` (how drafted tokens fare), `trial` (whether to draft during reviews), `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
@@ -11,6 +12,7 @@ mod mean;
 mod offers;
 mod prices;
 mod trial;
+mod writing;
 
 use std::{
     sync::{
@@ -45,6 +47,12 @@ const FORGOTTEN: u64 = 32;
 const LEAST: f64 = 0.01;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
+
+/// Token by token, all that is wanted.
+const ALONE: Manner = Manner::Write {
+    assist: 0,
+    prospects: None,
+};
 
 fn band(temperature: f32) -> usize {
     match temperature {
@@ -213,7 +221,7 @@ impl Planned {
             level,
             wanted,
             room: wanted,
-            manner: Manner::Write { assist: 0 },
+            manner: ALONE,
         })
     }
 }
@@ -233,7 +241,10 @@ impl Strategy for Planned {
         // Max-Gram first, where what it may know is worth the hop: nothing is lost but the time if it knows nothing.
         let last = situation.levels.len() - 1;
         let statistical = situation.levels[last].kind == Kind::Statistical;
-        if statistical && situation.reviewer < last && may_ask(situation, last) {
+        // A level that has one of its own asks it first, and for nothing.
+        let covered = (situation.reviewer + 1..last)
+            .any(|level| situation.levels[level].assisted && situation.usable.contains(level));
+        if statistical && !covered && situation.reviewer < last && may_ask(situation, last) {
             let brings = book.bands[self.band].statistical.with_prior(0.5, 2.0);
             let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
             let hidden = situation.hidden.as_secs_f64();
@@ -243,7 +254,7 @@ impl Strategy for Planned {
                     level: last,
                     wanted: situation.room,
                     room: situation.room,
-                    manner: Manner::Write { assist: 0 },
+                    manner: ALONE,
                 });
             }
         }

@@ -6,23 +6,19 @@
 //! theorem, Charnov 1976). A turn is judged together with the best that may follow it, for a cheap drafter whose tokens
 //! fail leaves nothing to build on.
 
-use csd_level::Kind;
+use csd_level::{Kind, Prospects};
 
 use super::{
     acceptance::{Acceptance, Source, TextAcceptance},
     prices::Prices,
+    writing,
 };
 use crate::strategy::{Manner, Situation, Turn, Worth};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
 const ASSIST: usize = 4;
-/// Lengths that are considered, of a level's writing and of a draft for a middle level.
+/// Lengths that are considered of a draft for a middle level.
 const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
-/// A longer draft is asked for in several calls where that costs little, so that what its first tokens say of their chances
-/// is heard in time: one call never takes more than so many times what its hop costs, …
-const HOPS: f64 = 8.0;
-/// … but may always write so many tokens.
-const FEW: usize = 4;
 /// Turns that are thought ahead.
 const HORIZON: usize = 16;
 
@@ -41,14 +37,26 @@ pub(super) struct View<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Offer {
     pub(super) turn: Turn,
-    /// Tokens that it adds to the draft.
+    /// Tokens that it adds to the draft, on average.
     len: f64,
+    /// The chance that it adds all that is wanted.
+    whole: f64,
     /// Tokens of text that it is expected to bring, if everything before it passes.
     gain: f64,
     /// The chance that all of it passes.
     survival: f64,
     /// How long it takes.
     pub(super) seconds: f64,
+}
+
+impl Offer {
+    /// Seconds of the review of what it makes of a draft of so many tokens: costs have steps, so those of the average
+    /// length are not the average costs.
+    fn review(&self, rows: &[f64], len: f64) -> f64 {
+        let wanted = self.turn.wanted as f64;
+        let cut = (self.len - self.whole * wanted) / (1.0 - self.whole).max(1e-6);
+        self.whole * at(rows, len + wanted) + (1.0 - self.whole) * at(rows, len + cut)
+    }
 }
 
 /// How a draft stands.
@@ -77,11 +85,7 @@ impl View<'_> {
                 &[0]
             };
             for &assist in modes {
-                let most = self.chunk(situation, level, assist).min(room);
-                let lengths = LENGTHS.iter().filter(|&&n| n <= most);
-                offers.extend(
-                    lengths.filter_map(|&n| self.writing(situation, level, n, room, assist)),
-                );
+                offers.extend(self.writing(situation, level, room, assist));
             }
             for below in level + 1..situation.levels.len() {
                 let covered =
@@ -97,39 +101,78 @@ impl View<'_> {
         offers
     }
 
-    /// The most tokens that one call should write.
-    fn chunk(&self, situation: &Situation<'_>, level: usize, assist: usize) -> usize {
-        let prices = &self.prices[level];
-        let write = |n| prices.write(n, assist, situation.levels[level].rows);
-        let forward = write(1.0).map_or(0.0, |seconds| seconds - prices.around());
-        let tokens = HOPS * prices.around() / forward.max(1e-9);
-        (tokens as usize).max(FEW)
-    }
-
-    /// A level writes by itself.
+    /// A level writes by itself, until more would not pay.
     fn writing(
         &self,
         situation: &Situation<'_>,
         level: usize,
-        wanted: usize,
         room: usize,
         assist: usize,
-    ) -> Option<Offer> {
+    ) -> Vec<Offer> {
         let prices = &self.prices[level];
         let rows = situation.levels[level].rows;
-        let (gain, survival) = self.passing(situation, Source::wrote(level), wanted);
-        Some(Offer {
-            turn: Turn {
-                level,
-                wanted,
-                room: (wanted + assist).min(room),
-                manner: Manner::Write { assist },
-            },
-            len: wanted as f64,
-            gain,
-            survival,
-            seconds: prices.write(wanted as f64, assist, rows)?,
-        })
+        let Some(forward) = prices.token(assist, rows) else {
+            return Vec::new();
+        };
+        let last = situation.levels.len() - 1;
+        let outlook = |sources: &[Source], stated| {
+            let reviewer = situation.reviewer;
+            let acceptance = self.acceptance;
+            let mut outlook = acceptance.outlook(self.text, reviewer, sources, stated);
+            let decay = situation.worth.decay;
+            outlook.passes = outlook.passes.map(|passes| passes * decay);
+            outlook
+        };
+        let own = match assist {
+            0 => outlook(&[Source::wrote(level)], false),
+            _ => outlook(
+                &[Source::wrote, Source::approved, Source::corrected].map(|of| of(level)),
+                false,
+            ),
+        };
+        let assistant = outlook(&[Source::wrote(last)], true);
+        let review = self.rows(situation);
+        let len = situation.draft.len();
+        let hidden = situation.hidden.as_secs_f64() > prices.around() + forward * room as f64;
+        let paid = if hidden { 0.0 } else { forward };
+        let worth = |seconds: f64| self.rate * seconds / self.survival(situation).max(1e-3);
+        let all = writing::expected(&own, worth(paid), room);
+        let offer = |wanted: usize| {
+            // What a row of the review costs, on average up to there.
+            let row = (review[len + wanted] - review[len]) / wanted as f64 * self.load;
+            let prospects = Prospects {
+                own: own.passes.map(|passes| passes as f32),
+                assistant: assistant.passes.map(|passes| passes as f32),
+                next: own.next() as f32,
+                forward: worth(paid + row) as f32,
+                row: worth(row) as f32,
+            };
+            Offer {
+                turn: Turn {
+                    level,
+                    wanted,
+                    room,
+                    manner: Manner::Write {
+                        assist,
+                        prospects: Some(prospects),
+                    },
+                },
+                len: all[wanted].len,
+                whole: all[wanted].whole,
+                gain: all[wanted].gain,
+                survival: all[wanted].survival,
+                seconds: prices.around() + forward * all[wanted].len.max(1.0),
+            }
+        };
+        // The length that is worth most by itself, and shorter ones, for what another level may add.
+        let state = self.state(situation);
+        let alone = |length: &usize| self.take(&review, &offer(*length), state).0;
+        let Some(best) = (1..=room).max_by(|a, b| alone(a).total_cmp(&alone(b))) else {
+            return Vec::new();
+        };
+        let mut lengths = vec![best, best.div_ceil(2), 1];
+        lengths.dedup();
+        lengths.into_iter().map(offer).collect()
     }
 
     /// A level reviews `n` tokens of one below it.
@@ -183,20 +226,11 @@ impl View<'_> {
                 },
             },
             len,
+            whole: 0.0,
             gain,
             survival,
             seconds: write + self.prices[level].review(n + 1, rows(level))?,
         })
-    }
-
-    /// The gain and the survival of `n` tokens of a source.
-    fn passing(&self, situation: &Situation<'_>, source: Source, n: usize) -> (f64, f64) {
-        let (mut gain, mut survival) = (0.0, 1.0);
-        for k in 0..n {
-            survival *= self.next(situation, source, situation.draft.len() + k);
-            gain += survival;
-        }
-        (gain, survival)
     }
 
     fn next(&self, situation: &Situation<'_>, source: Source, position: usize) -> f64 {
@@ -219,11 +253,7 @@ impl View<'_> {
     /// The turn that is worth most, and its worth in tokens beyond what its time would bring anyway.
     pub(super) fn best(&self, situation: &Situation<'_>, offers: &[Offer]) -> Option<(Offer, f64)> {
         let rows = self.rows(situation);
-        let state = State {
-            survival: self.survival(situation),
-            len: situation.draft.len() as f64,
-            hidden: situation.hidden.as_secs_f64(),
-        };
+        let state = self.state(situation);
         let valued = offers.iter().map(|offer| {
             let (worth, after) = self.take(&rows, offer, state);
             let follow = |next: &Offer| self.follow(&rows, next, after);
@@ -233,10 +263,18 @@ impl View<'_> {
         valued.max_by(|a, b| a.1.total_cmp(&b.1))
     }
 
+    fn state(&self, situation: &Situation<'_>) -> State {
+        State {
+            survival: self.survival(situation),
+            len: situation.draft.len() as f64,
+            hidden: situation.hidden.as_secs_f64(),
+        }
+    }
+
     /// What taking an offer is worth by itself, and how the draft stands after it.
     fn take(&self, rows: &[f64], offer: &Offer, state: State) -> (f64, State) {
         let seconds = (offer.seconds - state.hidden).max(0.0);
-        let more = at(rows, state.len + offer.len) - at(rows, state.len);
+        let more = offer.review(rows, state.len) - at(rows, state.len);
         let worth = state.survival * offer.gain - self.rate * (seconds + self.load * more);
         let after = State {
             survival: state.survival * offer.survival,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use csd_level::Timings;
 
-use super::mean::Mean;
+use super::mean::{Mean, Rate};
 
 /// The first row count of each step of the staircase. Costs jump at the sizes of tiles, so small counts stand alone.
 const STEPS: [usize; 20] = [
@@ -26,7 +26,7 @@ pub(super) struct Prices {
     /// Rows of other texts in a forward.
     others: Mean<MEMORY>,
     /// Tokens that a forward brings when the level writes with its own Max-Gram.
-    assisted: Mean<MEMORY>,
+    assisted: Rate<MEMORY>,
 }
 
 fn step(rows: usize) -> usize {
@@ -56,9 +56,7 @@ impl Prices {
 
     /// An assisted Draft call has brought so many tokens in so many forwards.
     pub(super) fn wrote_assisted(&mut self, tokens: usize, forwards: u64) {
-        if forwards > 0 {
-            self.assisted.observe(tokens as f64 / forwards as f64);
-        }
+        self.assisted.observe(tokens as f64, forwards as f64);
     }
 
     /// Pools neighbours that would fall (pool adjacent violators): more rows never cost less, only the noise says so.
@@ -96,15 +94,20 @@ impl Prices {
         Some(self.around() + self.forward(rows + others, cheap)?)
     }
 
-    /// Seconds of a Draft call that writes so many tokens, alone or with so much of its Max-Gram at a time.
-    pub(super) fn write(&self, tokens: f64, assist: usize, cheap: usize) -> Option<f64> {
+    /// Seconds of forwards for each token that a Draft call writes, alone or with so much of its Max-Gram at a time.
+    pub(super) fn token(&self, assist: usize, cheap: usize) -> Option<f64> {
         let others = self.others().round() as usize;
         let a_forward = self.forward(1 + assist + others, cheap)?;
         let brings = match assist {
             0 => 1.0,
             _ => self.assisted.with_prior(1.5, 2.0).max(1.0),
         };
-        Some(self.around() + a_forward * (tokens / brings).max(1.0))
+        Some(a_forward / brings)
+    }
+
+    /// Seconds of a Draft call that writes so many tokens.
+    pub(super) fn write(&self, tokens: f64, assist: usize, cheap: usize) -> Option<f64> {
+        Some(self.around() + self.token(assist, cheap)? * tokens.max(1.0))
     }
 
     /// Seconds of a call beside its forwards.

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
 pub(crate) struct Family {
     pub(crate) name: String,
     pub(crate) candidates: Vec<Arm>,
+    /// Whether it learns from what it writes, and so is tuned by writing.
+    pub(crate) learns: bool,
 }
 
 /// A way to write a text that is ready to be measured.
@@ -120,7 +122,12 @@ impl Kind {
             plan,
         };
         let candidates: Vec<Arm> = plans.into_iter().map(arm).collect();
-        (!candidates.is_empty()).then_some(Family { name, candidates })
+        let learns = self == Self::Planner;
+        (!candidates.is_empty()).then_some(Family {
+            name,
+            candidates,
+            learns,
+        })
     }
 }
 
@@ -145,6 +152,7 @@ impl Family {
                 plan,
             }],
             name,
+            learns: false,
         }
     }
 }

@@ -88,7 +88,7 @@ impl Trial<'_> {
     }
 
     /// The fastest of a family's settings on these prompts: after every few prompts the slower half is given up, until one
-    /// is left or the prompts are used up. Differences between their texts are added to `differences`.
+    /// is left or the prompts are used up; one that learns writes them all. Differences between their texts are added to `differences`.
     ///
     /// # Errors
     /// A text cannot be written.
@@ -101,7 +101,7 @@ impl Trial<'_> {
         let mut left: Vec<Lane> = family.candidates.into_iter().map(Lane::new).collect();
         let heats = prompts.chunks(HEAT.max(self.concurrency));
         for heat in heats {
-            if left.len() < 2 {
+            if left.len() < 2 && !family.learns {
                 break;
             }
             let arms = left.iter().map(|lane| lane.arm.clone()).collect();
@@ -123,7 +123,7 @@ impl Trial<'_> {
     pub(crate) fn tuning(&self, family: &Family, prompts: usize) -> u64 {
         let heat = HEAT.max(self.concurrency);
         let (mut left, mut used, mut texts) = (family.candidates.len(), 0, 0);
-        while left > 1 && used < prompts {
+        while (left > 1 || family.learns) && used < prompts {
             let size = heat.min(prompts - used);
             (texts, used) = (texts + left * size, used + size);
             left = left.div_ceil(2);

@@ -1,16 +1,29 @@
 //! A call on its way to the engine's thread.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
-use csd_level::{Error, Result, Verdict, VerifyRequest};
+use csd_level::{Assistant, Draft, Error, Result, Verdict, VerifyRequest, Writing};
 use futures_channel::oneshot;
 use tracing::Span;
 
-/// A review that somebody waits for.
+/// What a review is for.
+#[derive(Debug)]
+pub(super) enum Purpose {
+    /// Somebody waits for it.
+    Review(oneshot::Sender<Result<Verdict>>),
+    /// It is a step of a draft that somebody waits for.
+    Draft {
+        writing: Writing,
+        assistant: Option<Arc<dyn Assistant>>,
+        answer: oneshot::Sender<Result<Draft>>,
+    },
+}
+
+/// A review that is to be computed.
 #[derive(Debug)]
 pub(super) struct Command {
     pub(super) request: VerifyRequest,
-    pub(super) answer: oneshot::Sender<Result<Verdict>>,
+    pub(super) purpose: Purpose,
     /// The caller's span: what the engine does for it stands under it.
     pub(super) span: Span,
     /// Open while the command waits.
@@ -29,7 +42,7 @@ impl Command {
 
     /// Itself, if anybody still wants the answer. A caller whose deadline has passed is told so.
     pub(super) fn wanted(self, now: Instant) -> Option<Self> {
-        if self.answer.is_canceled() {
+        if self.is_cancelled() {
             return None;
         }
         if self.deadline <= now {
@@ -39,8 +52,50 @@ impl Command {
         Some(self)
     }
 
-    /// Answers the caller. One that has gone meanwhile is not missed.
-    pub(super) fn answer(self, result: Result<Verdict>) {
-        let _ = self.answer.send(result);
+    /// Whether the caller has gone.
+    pub(super) fn is_cancelled(&self) -> bool {
+        match &self.purpose {
+            Purpose::Review(answer) => answer.is_canceled(),
+            Purpose::Draft { answer, .. } => answer.is_canceled(),
+        }
+    }
+
+    /// The review is done: answers the caller, or says what a draft needs next. A caller that has gone is not missed.
+    pub(super) fn answer(mut self, result: Result<Verdict>) -> Option<Self> {
+        match self.purpose {
+            Purpose::Review(answer) => {
+                let _ = answer.send(result);
+                None
+            }
+            Purpose::Draft {
+                mut writing,
+                assistant,
+                answer,
+            } => {
+                let next = result.map(|verdict| {
+                    writing.reviewed(verdict);
+                    writing.step(assistant.as_deref())
+                });
+                match next {
+                    Ok(Some(request)) => {
+                        self.request = request;
+                        self.purpose = Purpose::Draft {
+                            writing,
+                            assistant,
+                            answer,
+                        };
+                        self.submitted = Instant::now();
+                        return Some(self);
+                    }
+                    Ok(None) => {
+                        let _ = answer.send(Ok(writing.finish()));
+                    }
+                    Err(error) => {
+                        let _ = answer.send(Err(error));
+                    }
+                }
+                None
+            }
+        }
     }
 }

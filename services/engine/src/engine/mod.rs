@@ -24,11 +24,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use csd_level::{BoxFuture, Description, Error, Level, Result, Verdict, VerifyRequest};
+use csd_level::{
+    Assistant, BoxFuture, Context, Description, Draft, DraftRequest, Error, Level, Result, Token,
+    Verdict, VerifyRequest, Writing,
+};
 use futures_channel::oneshot;
 use tracing::{Span, info_span};
 
-use self::{command::Command, gauges::Counters, queue::Queue};
+use self::{
+    command::{Command, Purpose},
+    gauges::Counters,
+    queue::Queue,
+};
 pub use self::{
     forward_times::ForwardTimes,
     gauges::{Gauges, Observer},
@@ -69,14 +76,7 @@ impl Engine {
 
     fn check(&self, request: &VerifyRequest) -> Result<()> {
         let (context, draft) = (&request.call.context, &request.draft);
-        if context.is_empty() {
-            let reason = "expected at least one token, found none";
-            return Err(Error::invalid("context", reason));
-        }
-        let (len, limit) = (context.len() + draft.len() + 1, self.description.context);
-        if len > limit {
-            return Err(Error::ContextLength { len, limit });
-        }
+        self.check_context(context, draft.len())?;
         if let Some(logprobs) = &request.logprobs {
             logprobs.check(context.len())?;
         }
@@ -87,25 +87,75 @@ impl Engine {
             );
             return Err(Error::invalid("draft", reason));
         }
+        self.check_tokens("draft", draft.ids())
+    }
+
+    /// Whether a context can be read and followed by so many tokens and one of the model's own.
+    fn check_context(&self, context: &Context, more: usize) -> Result<()> {
+        if context.is_empty() {
+            let reason = "expected at least one token, found none";
+            return Err(Error::invalid("context", reason));
+        }
+        let (len, limit) = (context.len() + more + 1, self.description.context);
+        if len > limit {
+            return Err(Error::ContextLength { len, limit });
+        }
+        self.check_tokens("tokens", context.tokens().iter().copied())
+    }
+
+    fn check_tokens(&self, field: &str, mut tokens: impl Iterator<Item = Token>) -> Result<()> {
         let vocabulary = self.description.vocabulary;
-        let outside = |&token: &u32| token as usize >= vocabulary;
-        let invalid = |field, token| {
-            let reason = format!("{token} is outside the vocabulary of {vocabulary}");
-            Err(Error::invalid(field, reason))
-        };
-        if let Some(&token) = context.tokens().iter().find(|&token| outside(token)) {
-            return invalid("tokens", token);
+        match tokens.find(|&token| token as usize >= vocabulary) {
+            None => Ok(()),
+            Some(token) => {
+                let reason = format!("{token} is outside the vocabulary of {vocabulary}");
+                Err(Error::invalid(field, reason))
+            }
         }
-        if let Some(token) = draft.ids().find(outside) {
-            return invalid("draft", token);
-        }
-        Ok(())
     }
 
     async fn review(&self, request: VerifyRequest) -> Result<Verdict> {
+        let (answer, answered) = oneshot::channel();
+        self.compute(request, Purpose::Review(answer), answered)
+            .await
+    }
+
+    /// Writes a draft, with a Max-Gram that the caller has in this process. All of it is computed on the engine's thread:
+    /// nobody is woken between its forwards.
+    ///
+    /// # Errors
+    /// As [`Level::draft`].
+    pub async fn write(
+        &self,
+        mut request: DraftRequest,
+        assistant: Option<Arc<dyn Assistant>>,
+    ) -> Result<Draft> {
+        let Description { rows, context, .. } = *self.description;
+        self.check_context(&request.call.context, 0)?;
+        // Only what fits is written: the steps after the first are not checked again.
+        request.room = request.room.min(context - request.call.context.len());
+        let mut writing = Writing::new(request, rows, assistant.is_some())?;
+        let Some(first) = writing.step(assistant.as_deref()) else {
+            return Ok(writing.finish());
+        };
+        let (answer, answered) = oneshot::channel();
+        let purpose = Purpose::Draft {
+            writing,
+            assistant,
+            answer,
+        };
+        self.compute(first, purpose, answered).await
+    }
+
+    /// Has the thread compute a review and what follows from it.
+    async fn compute<T>(
+        &self,
+        request: VerifyRequest,
+        purpose: Purpose,
+        answered: oneshot::Receiver<Result<T>>,
+    ) -> Result<T> {
         self.check(&request)?;
         let _in_flight = self.counters.enter();
-        let (answer, answered) = oneshot::channel();
         let span = Span::current();
         let now = Instant::now();
         self.queue.push(Command {
@@ -117,7 +167,7 @@ impl Engine {
                 .checked_add(request.call.timeout)
                 .unwrap_or(now + Duration::from_secs(3_155_760_000)),
             request,
-            answer,
+            purpose,
         })?;
         match answered.await {
             Ok(result) => result,
@@ -129,6 +179,10 @@ impl Engine {
 impl Level for Engine {
     fn description(&self) -> Arc<Description> {
         self.description.clone()
+    }
+
+    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
+        Box::pin(self.write(request, None))
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {

@@ -56,6 +56,14 @@ impl Queue {
         Ok(())
     }
 
+    /// Puts a command in front of all others: the next step of a call that was let in before.
+    pub(super) fn push_front(&self, command: Command) {
+        let mut state = self.lock();
+        if !state.closed {
+            state.waiting.push_front(command);
+        }
+    }
+
     /// Takes what is wanted of the waiting commands, in order, as long as `take` has room: it hands a command back when
     /// it has none. With `wait`, sleeps until there is a command at all. False once the queue is closed.
     pub(super) fn drain(
@@ -91,7 +99,7 @@ impl Queue {
 
     pub(super) fn len(&self) -> usize {
         let state = self.lock();
-        let gone = |command: &&Command| command.answer.is_canceled();
+        let gone = |command: &&Command| command.is_cancelled();
         state.waiting.len() - state.waiting.iter().filter(gone).count()
     }
 

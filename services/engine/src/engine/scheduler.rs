@@ -297,7 +297,9 @@ impl<M: Model> Scheduler<M> {
                 Some(Err(reason)) => Err(Error::Internal(reason)),
             };
             self.slots.release(active.slot);
-            active.command.answer(result);
+            if let Some(next) = active.command.answer(result) {
+                self.queue.push_front(next);
+            }
         }
     }
 

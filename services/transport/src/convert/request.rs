@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use csd_level::{
-    Call, Context, Draft, DraftRequest, Error, Lenience, Result, Rule, Sampling, VerifyRequest,
+    Call, Context, Draft, DraftRequest, Error, Lenience, Prospects, Result, Rule, Sampling,
+    VerifyRequest, prospects::BANDS,
 };
 use csd_proto::v1;
 
@@ -17,6 +18,7 @@ pub fn draft_request_to_wire(request: DraftRequest) -> v1::DraftRequest {
         room: to_u32(request.room),
         assist: to_u32(request.assist),
         lenience: request.lenience.factor(),
+        prospects: request.prospects.map(prospects_to_wire),
     }
 }
 
@@ -35,6 +37,45 @@ pub fn draft_request(
         room: at_least_one("room", wire.room)?,
         assist: wire.assist as usize,
         lenience: Lenience::new(wire.lenience)?,
+        prospects: wire.prospects.map(prospects).transpose()?,
+    })
+}
+
+fn prospects_to_wire(prospects: Prospects) -> v1::Prospects {
+    v1::Prospects {
+        own: prospects.own.to_vec(),
+        assistant: prospects.assistant.to_vec(),
+        next: prospects.next,
+        forward: prospects.forward,
+        row: prospects.row,
+    }
+}
+
+fn prospects(wire: v1::Prospects) -> Result<Prospects> {
+    let within = |field: &str, value: f32, most: f32| {
+        if (0.0..=most).contains(&value) {
+            return Ok(value);
+        }
+        let reason = format!("expected a number from 0 to {most}, found {value}");
+        Err(Error::invalid(format!("prospects.{field}"), reason))
+    };
+    let chances = |field: &str, wire: Vec<f32>| {
+        let found = wire.len();
+        let chances = <[f32; BANDS]>::try_from(wire).map_err(|_| {
+            let reason = format!("expected {BANDS} chances, found {found}");
+            Error::invalid(format!("prospects.{field}"), reason)
+        })?;
+        for chance in chances {
+            within(field, chance, 1.0)?;
+        }
+        Ok(chances)
+    };
+    Ok(Prospects {
+        own: chances("own", wire.own)?,
+        assistant: chances("assistant", wire.assistant)?,
+        next: within("next", wire.next, 1.0)?,
+        forward: within("forward", wire.forward, f32::MAX)?,
+        row: within("row", wire.row, f32::MAX)?,
     })
 }
 

@@ -1,0 +1,113 @@
+//! How a level's writing will go that stops by itself once more would not pay.
+//!
+//! The chance that a draft passes falls from token to token by what the author knows of each. Its distribution is carried
+//! along over a grid of logarithms: how many tokens will be written, and what they will be worth, for every length at once.
+
+use super::acceptance::Outlook;
+
+/// Steps of the grid for a factor of e, and how many.
+const FINE: f64 = 6.0;
+const STEPS: usize = 25;
+
+/// What so many tokens at most come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Expected {
+    /// Tokens that will be written.
+    pub(super) len: f64,
+    /// Tokens of text that they bring, if everything before them passes.
+    pub(super) gain: f64,
+    /// The chance that all of them pass.
+    pub(super) survival: f64,
+    /// The chance that none is left out.
+    pub(super) whole: f64,
+}
+
+/// Writing at most 0, 1, … `most` tokens, where a forward must be expected to bring `least` tokens.
+pub(super) fn expected(outlook: &Outlook, least: f64, most: usize) -> Vec<Expected> {
+    let next = outlook.next();
+    let survival = |step: usize| (-(step as f64) / FINE).exp();
+    let falls = outlook.passes.map(|passes| -passes.max(1e-6).ln() * FINE);
+    let mut now = Expected {
+        survival: 1.0,
+        whole: 1.0,
+        ..Expected::default()
+    };
+    let mut all = vec![now];
+    // How likely which chance is of those drafts that go on; and the chance that one passes which has ended.
+    let mut grid = [0.0; STEPS];
+    grid[0] = 1.0;
+    let mut ended = 0.0;
+    while all.len() <= most && now.whole > 1e-3 {
+        let mut after = [0.0; STEPS];
+        let mut passing = 0.0;
+        now.whole = 0.0;
+        for (step, &mass) in grid.iter().enumerate().filter(|(_, mass)| **mass > 1e-6) {
+            if survival(step) * next < least {
+                ended += mass * survival(step);
+                continue;
+            }
+            now.len += mass;
+            now.whole += mass;
+            passing += mass * survival(step) * next;
+            for (share, fall) in outlook.bands.iter().zip(falls) {
+                let place = (step as f64 + fall).min((STEPS - 1) as f64);
+                let (below, part) = (place as usize, place.fract());
+                after[below] += mass * share * (1.0 - part);
+                after[(below + 1).min(STEPS - 1)] += mass * share * part;
+            }
+        }
+        now.gain += passing;
+        now.survival = ended + passing;
+        grid = after;
+        all.push(now);
+    }
+    // Hardly any draft gets further.
+    all.resize(most + 1, now);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use csd_level::prospects::BANDS;
+
+    use super::*;
+
+    /// Two sorts of tokens, sure ones and others.
+    fn outlook(sure: f64, passes: [f64; 2]) -> Outlook {
+        let mut outlook = Outlook {
+            bands: [0.0; BANDS],
+            passes: [1.0; BANDS],
+        };
+        (outlook.bands[0], outlook.bands[1]) = (1.0 - sure, sure);
+        (outlook.passes[0], outlook.passes[1]) = (passes[0], passes[1]);
+        outlook
+    }
+
+    #[test]
+    fn without_a_price_everything_is_written() {
+        let all = expected(&outlook(0.5, [0.8, 0.8]), 0.0, 4);
+        assert!((all[4].len - 4.0).abs() < 1e-9);
+        let gain = 0.8 + 0.8f64.powi(2) + 0.8f64.powi(3) + 0.8f64.powi(4);
+        assert!((all[4].gain - gain).abs() < 0.02, "{all:?}");
+        assert!((all[4].survival - 0.8f64.powi(4)).abs() < 0.02, "{all:?}");
+    }
+
+    #[test]
+    fn who_knows_what_will_fail_writes_less_and_loses_nothing() {
+        let knowing = expected(&outlook(0.8, [0.0, 1.0]), 0.1, 16)[16];
+        let blind = expected(&outlook(0.8, [0.8, 0.8]), 0.0, 16)[16];
+        assert!(
+            (knowing.gain - blind.gain).abs() < 0.1,
+            "{knowing:?} {blind:?}"
+        );
+        assert!(
+            knowing.len < 5.1 && blind.len > 15.9,
+            "{knowing:?} {blind:?}"
+        );
+    }
+
+    #[test]
+    fn what_does_not_pay_is_not_begun() {
+        assert_eq!(expected(&outlook(0.5, [0.1, 0.3]), 0.5, 3)[3].len, 0.0);
+    }
+}
