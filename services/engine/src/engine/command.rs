@@ -12,11 +12,15 @@ pub(super) enum Purpose {
     /// Somebody waits for it.
     Review(oneshot::Sender<Result<Verdict>>),
     /// It is a step of a draft that somebody waits for.
-    Draft {
-        writing: Writing,
-        assistant: Option<Arc<dyn Assistant>>,
-        answer: oneshot::Sender<Result<Draft>>,
-    },
+    Draft(Box<Drafting>),
+}
+
+/// A draft that somebody waits for.
+#[derive(Debug)]
+pub(super) struct Drafting {
+    pub(super) writing: Writing,
+    pub(super) assistant: Option<Arc<dyn Assistant>>,
+    pub(super) answer: oneshot::Sender<Result<Draft>>,
 }
 
 /// A review that is to be computed.
@@ -56,7 +60,7 @@ impl Command {
     pub(super) fn is_cancelled(&self) -> bool {
         match &self.purpose {
             Purpose::Review(answer) => answer.is_canceled(),
-            Purpose::Draft { answer, .. } => answer.is_canceled(),
+            Purpose::Draft(drafting) => drafting.answer.is_canceled(),
         }
     }
 
@@ -67,33 +71,22 @@ impl Command {
                 let _ = answer.send(result);
                 None
             }
-            Purpose::Draft {
-                mut writing,
-                assistant,
-                answer,
-            } => {
+            Purpose::Draft(mut drafting) => {
                 let next = result.map(|verdict| {
-                    writing.reviewed(verdict);
-                    writing.step(assistant.as_deref())
+                    drafting.writing.reviewed(verdict);
+                    drafting.writing.step(drafting.assistant.as_deref())
                 });
-                match next {
+                let finished = match next {
                     Ok(Some(request)) => {
                         self.request = request;
-                        self.purpose = Purpose::Draft {
-                            writing,
-                            assistant,
-                            answer,
-                        };
+                        self.purpose = Purpose::Draft(drafting);
                         self.submitted = Instant::now();
                         return Some(self);
                     }
-                    Ok(None) => {
-                        let _ = answer.send(Ok(writing.finish()));
-                    }
-                    Err(error) => {
-                        let _ = answer.send(Err(error));
-                    }
-                }
+                    Ok(None) => Ok(drafting.writing.finish()),
+                    Err(error) => Err(error),
+                };
+                let _ = drafting.answer.send(finished);
                 None
             }
         }

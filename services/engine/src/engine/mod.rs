@@ -32,7 +32,7 @@ use futures_channel::oneshot;
 use tracing::{Span, info_span};
 
 use self::{
-    command::{Command, Purpose},
+    command::{Command, Drafting, Purpose},
     gauges::Counters,
     queue::Queue,
 };
@@ -139,12 +139,13 @@ impl Engine {
             return Ok(writing.finish());
         };
         let (answer, answered) = oneshot::channel();
-        let purpose = Purpose::Draft {
+        let drafting = Box::new(Drafting {
             writing,
             assistant,
             answer,
-        };
-        self.compute(first, purpose, answered).await
+        });
+        self.compute(first, Purpose::Draft(drafting), answered)
+            .await
     }
 
     /// Has the thread compute a review and what follows from it.
