@@ -6,10 +6,13 @@ use csd_level::Timings;
 
 use super::mean::{Mean, Rate};
 
-/// The first row count of each step of the staircase. Costs jump at the sizes of tiles, so small counts stand alone.
+/// The first row count of each step of the staircase. Costs jump at the sizes of tiles, so small counts stand alone; …
 const STEPS: [usize; 20] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 21, 25, 33, 49, 65, 97, 129,
 ];
+
+/// … many rows cost what they take to compute: from so many on, costs are drawn as lines between the steps.
+const MANY: usize = 17;
 
 /// How many observations a price remembers.
 const MEMORY: u32 = 60;
@@ -19,8 +22,10 @@ const MEMORY: u32 = 60;
 pub(super) struct Prices {
     /// Seconds of a forward by its rows, those of other texts included.
     forward: [Mean<MEMORY>; STEPS.len()],
-    /// The same without the noise: never falling from step to step.
-    staircase: Vec<(usize, f64)>,
+    /// How many rows those forwards had.
+    rows: [Mean<MEMORY>; STEPS.len()],
+    /// Rows and seconds without the noise: never falling from step to step.
+    staircase: Vec<(f64, f64)>,
     /// Seconds of a call beside its forwards: the link, the queue, the ends.
     around: Mean<MEMORY>,
     /// Rows of other texts in a forward.
@@ -46,6 +51,7 @@ impl Prices {
         let others = timings.batch.saturating_sub(timings.rows) as f64 / each;
         self.others.observe(others);
         self.forward[step(batch)].observe(forward / each);
+        self.rows[step(batch)].observe(batch as f64);
         self.fit();
     }
 
@@ -61,10 +67,13 @@ impl Prices {
 
     /// Pools neighbours that would fall (pool adjacent violators): more rows never cost less, only the noise says so.
     fn fit(&mut self) {
-        let mut pools: Vec<(usize, f64, f64)> = Vec::new();
-        for (first, mean) in STEPS.iter().zip(&self.forward) {
-            let Some(value) = mean.get() else { continue };
-            let mut pool = (*first, value, mean.weight());
+        let mut pools: Vec<(f64, f64, f64)> = Vec::new();
+        for ((first, mean), rows) in STEPS.iter().zip(&self.forward).zip(&self.rows) {
+            let (Some(value), Some(rows)) = (mean.get(), rows.get()) else {
+                continue;
+            };
+            let rows = if *first < MANY { *first as f64 } else { rows };
+            let mut pool = (rows, value, mean.weight());
             while let Some(last) = pools.pop_if(|last| last.1 > pool.1) {
                 let weight = last.2 + pool.2;
                 pool = (last.0, (last.1 * last.2 + pool.1 * pool.2) / weight, weight);
@@ -77,15 +86,28 @@ impl Prices {
     /// Seconds of a forward of so many rows; beyond what was seen, a level that says `cheap` rows cost little more than
     /// one is believed up to there, and then expected to take as long again for as many more.
     pub(super) fn forward(&self, rows: usize, cheap: usize) -> Option<f64> {
-        let seen = self.staircase.iter().rev().find(|seen| seen.0 <= rows);
-        let &(at, seconds) = seen.or(self.staircase.first())?;
+        let above = self.staircase.partition_point(|seen| seen.0 <= rows as f64);
+        let below = above.checked_sub(1).unwrap_or_default();
+        let &(at, seconds) = self.staircase.get(below)?;
+        if let Some(&(next, more)) = self.staircase.get(above)
+            && above > below
+            && rows >= MANY
+        {
+            let part = (rows as f64 - at) / (next - at);
+            return Some(seconds + part * (more - seconds));
+        }
         let most = STEPS[step(rows)];
-        let known = self.forward[step(rows)].get().is_some() || at >= most;
-        if known {
+        let known = self.forward[step(rows)].get().is_some() || at >= most as f64;
+        if known && rows < MANY {
             return Some(seconds);
         }
-        let tiles = |rows: usize| rows.max(1).div_ceil(cheap.max(1)) as f64;
-        Some(seconds * (tiles(rows) / tiles(at)).max(1.0))
+        let tiles = |rows: f64| (rows.max(1.0) / cheap.max(1) as f64).ceil();
+        let beyond = match rows < MANY {
+            true => tiles(rows as f64) / tiles(at),
+            // So many rows fill any tile: the last of them is as dear as the others.
+            false => (rows as f64 / at.max(cheap as f64)).max(1.0),
+        };
+        Some(seconds * beyond.max(1.0))
     }
 
     /// Seconds of a review of so many rows of one text.
@@ -162,6 +184,20 @@ mod tests {
         let four = prices.forward(4, 8).unwrap_or(0.0);
         assert!(four < 0.016, "{four}");
         assert_eq!(prices.forward(6, 8), prices.forward(4, 8));
+    }
+
+    #[test]
+    fn among_many_rows_each_has_its_price() {
+        let mut prices = Prices::default();
+        prices.observe(1, Duration::from_millis(100), timings(100, 4, 100));
+        prices.observe(1, Duration::from_millis(140), timings(140, 4, 140));
+        let close = |rows, seconds: f64| {
+            let forward = prices.forward(rows, 16).unwrap_or(0.0);
+            assert!((forward - seconds).abs() < 1e-6, "{rows}: {forward}");
+        };
+        close(104, 0.104);
+        close(120, 0.120);
+        close(210, 0.210);
     }
 
     #[test]
