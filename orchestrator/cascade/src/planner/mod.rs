@@ -43,8 +43,10 @@ const PROBE: usize = 3;
 const IDLE: u64 = 4 * STALE;
 /// … but one in so many.
 const FORGOTTEN: u64 = 32;
-/// What a turn must be worth in tokens, lest levels work for next to nothing behind a review.
+/// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
 const LEAST: f64 = 0.01;
+/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one.
+const HOPE: f64 = 0.15;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
 
@@ -235,9 +237,11 @@ impl Strategy for Planned {
         }
         let view = self.view(&book, &text);
         let offers = view.offers(situation);
-        let best = view
-            .best(situation, &offers)
-            .filter(|(_, worth)| *worth > LEAST);
+        let best = view.best(situation, &offers).filter(|(offer, worth)| {
+            let hidden = situation.hidden.as_secs_f64();
+            let paid = (offer.seconds - hidden).max(0.0);
+            *worth > LEAST + HOPE * view.rate * paid
+        });
         // Max-Gram first, where what it may know is worth the hop: nothing is lost but the time if it knows nothing.
         let last = situation.levels.len() - 1;
         let statistical = situation.levels[last].kind == Kind::Statistical;
