@@ -32,7 +32,7 @@ check promtool check config config/prometheus/prometheus.yml
 check promtool test rules config/prometheus/alerts_test.yml
 manifests=$(mktemp -d)
 trap 'rm -rf "$manifests"' EXIT
-for overlay in cpu gpu; do
+for overlay in cpu cpu-tls gpu; do
   check kubectl kustomize "config/kubernetes/overlays/$overlay" --output "$manifests/$overlay.yaml"
   for version in 1.30 1.33; do
     check kubernetes-validate --strict --kubernetes-version "$version" "$manifests/$overlay.yaml"
