@@ -1,0 +1,187 @@
+//! The compose file in a project of its own: containers started, disturbed, looked at, and removed with all they left.
+
+use std::{
+    net::TcpListener,
+    ops::Deref,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+mod container;
+mod images;
+
+pub use container::Container;
+
+use self::images::Images;
+use crate::{Client, process, root};
+
+/// What every image and container of a test is named after.
+const PREFIX: &str = "csd-test";
+
+/// Services whose health compose knows.
+pub const OURS: [&str; 5] = ["target", "draft", "mini", "maxgram", "orchestrator"];
+
+/// How long a service may take to become healthy.
+const START: Duration = Duration::from_secs(120);
+
+/// Whether a Docker engine answers.
+pub fn engine_runs() -> bool {
+    run(Command::new("docker").arg("info")).is_ok()
+}
+
+/// A running compose project; dropping it removes containers, networks, volumes and the images that were made.
+///
+/// With `CSD_TEST_KEEP` in the environment the images stay, and the next run is short.
+pub struct Stack {
+    client: Client,
+    project: String,
+    /// The variables of the compose file.
+    environment: Vec<(String, String)>,
+    /// What is started beside the default profile.
+    more: Vec<String>,
+    _images: Images,
+}
+
+impl Stack {
+    /// Builds the image, starts the services of the default profile and `more`, and waits until ours are healthy.
+    ///
+    /// # Errors
+    /// When a step fails, with what it said.
+    pub fn start(more: &[&str], settings: &[(&str, &str)]) -> Result<Self> {
+        let images = Images::note()?;
+        let made = run(&mut Command::new(root().join("tests/compose/stand_ins.sh")))?;
+        let variables = made.lines().filter_map(|line| line.split_once('='));
+        let api = free_address()?;
+        let mut stack = Self {
+            client: Client::new(format!("http://{api}")),
+            project: format!("{PREFIX}-{}", std::process::id()),
+            environment: Vec::new(),
+            more: more.iter().map(|service| (*service).to_owned()).collect(),
+            _images: images,
+        };
+        for (name, value) in variables.chain(settings.iter().copied()) {
+            stack.set(name, value);
+        }
+        stack.set("CSD_IMAGE", &format!("{PREFIX}/csd"));
+        stack.set("CSD_PUBLISH", &api);
+        for name in ["CSD_JAEGER_PUBLISH", "CSD_PROMETHEUS_PUBLISH"] {
+            stack.set(name, &free_address()?);
+        }
+        stack.compose(&["build"])?;
+        stack.up()?;
+        Ok(stack)
+    }
+
+    /// `compose up -d` and patience.
+    ///
+    /// # Errors
+    /// When a service does not become healthy, with its last words.
+    pub fn up(&self) -> Result<()> {
+        let mut arguments = vec!["up", "-d", "orchestrator"];
+        arguments.extend(self.more.iter().map(String::as_str));
+        self.compose(&arguments)?;
+        for service in OURS {
+            let container = self.container(service)?;
+            let healthy = process::wait(START, || container.is_healthy());
+            ensure!(healthy, "{service} is not healthy: {}", container.logs()?);
+        }
+        Ok(())
+    }
+
+    /// Sets a variable of the compose file, or of compose itself; [`Stack::up`] puts it into effect.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.retain(|(set, _)| set != name);
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// A variable of the compose file.
+    pub fn variable(&self, name: &str) -> &str {
+        let found = self.environment.iter().find(|(set, _)| set == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// Runs compose on the project.
+    ///
+    /// # Errors
+    /// When it fails, with what it said.
+    pub fn compose(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = compose();
+        command.args(["-p", &self.project]).args(arguments);
+        run(command
+            .current_dir(root())
+            .envs(self.environment.iter().cloned()))
+    }
+
+    /// The container of a service that has one.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn container(&self, service: &str) -> Result<Container> {
+        let ids = self.compose(&["ps", "-q", service])?;
+        let id = ids.lines().next();
+        Ok(Container {
+            id: id
+                .with_context(|| format!("{service} has no container"))?
+                .to_owned(),
+            service: service.to_owned(),
+            network: format!("{}_levels", self.project),
+        })
+    }
+}
+
+impl Deref for Stack {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        let down = ["down", "--volumes", "--remove-orphans", "--timeout", "5"];
+        if let Err(error) = self.compose(&down) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// The compose tool that is there.
+fn compose() -> Command {
+    let mut plugin = Command::new("docker");
+    plugin.arg("compose");
+    if run(Command::new("docker").args(["compose", "version"])).is_ok() {
+        return plugin;
+    }
+    Command::new("docker-compose")
+}
+
+fn docker(arguments: &[&str]) -> Result<String> {
+    run(Command::new("docker").args(arguments))
+}
+
+/// Runs a command that must succeed; answers its output.
+fn run(command: &mut Command) -> Result<String> {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !status.success() {
+        bail!(
+            "{command:?}: {status}\n{}",
+            String::from_utf8_lossy(&stderr)
+        );
+    }
+    Ok(String::from_utf8_lossy(&stdout).into_owned())
+}
+
+/// A loopback address with a port that is free now.
+fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
+}
