@@ -10,6 +10,7 @@
 mod confined;
 mod drafters;
 mod observed;
+mod replicas;
 
 use std::{io::Write as _, sync::LazyLock};
 
@@ -68,9 +69,10 @@ fn a_cascade_in_containers_writes_the_same_text_whatever_happens() {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", COLLECTOR),
     ];
     let more = ["jaeger", "prometheus"];
-    let stack = Stack::start(&more, &settings).expect("the compose file comes up");
+    let mut stack = Stack::start(&more, &settings).expect("the compose file comes up");
     confined::check(&stack);
     drafters::check(&stack);
     stack.up().expect("all are healthy again");
     observed::check(&stack);
+    replicas::check(&mut stack);
 }

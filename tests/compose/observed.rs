@@ -23,7 +23,7 @@ pub(crate) fn check(stack: &Stack) {
     body["max_tokens"] = json!(32);
     stack.stream(&body, |_, _| ()).expect("a stream");
     traced(stack);
-    scraped(stack);
+    scraped(stack, 1);
 }
 
 /// The collector has got one whole trace of one request: spans of every process, each with its parent.
@@ -85,13 +85,13 @@ fn spans(log: &str) -> Vec<Span<'_>> {
     spans
 }
 
-/// Prometheus has found every process by its name, and what they count arrives there.
-fn scraped(stack: &Stack) {
+/// Prometheus has found every process by its name, so many targets among them, and what they count arrives there.
+pub(crate) fn scraped(stack: &Stack, targets: usize) {
     let address = stack.variable("CSD_PROMETHEUS_PUBLISH");
     let prometheus = Prometheus(Client::new(format!("http://{address}")));
     let workers = ["draft", "maxgram", "mini", "target"];
     let mut every: BTreeMap<String, usize> = workers.map(|service| (service.into(), 1)).into();
-    every.insert("orchestrator".into(), 1);
+    every.extend([("orchestrator".into(), 1), ("target".into(), targets)]);
     let mut said = String::new();
     let up = process::wait(SOON, || {
         let up = prometheus.up();

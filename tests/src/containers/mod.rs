@@ -1,6 +1,7 @@
 //! The compose file in a project of its own: containers started, disturbed, looked at, and removed with all they left.
 
 use std::{
+    collections::HashMap,
     net::TcpListener,
     ops::Deref,
     process::{Command, Output, Stdio},
@@ -41,6 +42,8 @@ pub struct Stack {
     environment: Vec<(String, String)>,
     /// What is started beside the default profile.
     more: Vec<String>,
+    /// How often a service runs that runs more than once.
+    scale: HashMap<String, usize>,
     _images: Images,
 }
 
@@ -59,6 +62,7 @@ impl Stack {
             project: format!("{PREFIX}-{}", std::process::id()),
             environment: Vec::new(),
             more: more.iter().map(|service| (*service).to_owned()).collect(),
+            scale: HashMap::new(),
             _images: images,
         };
         for (name, value) in variables.chain(settings.iter().copied()) {
@@ -79,15 +83,27 @@ impl Stack {
     /// # Errors
     /// When a service does not become healthy, with its last words.
     pub fn up(&self) -> Result<()> {
-        let mut arguments = vec!["up", "-d", "orchestrator"];
+        let scale = self.scale.iter();
+        let scale: Vec<_> = scale
+            .map(|(service, n)| format!("--scale={service}={n}"))
+            .collect();
+        let mut arguments = vec!["up", "-d"];
+        arguments.extend(scale.iter().map(String::as_str));
+        arguments.push("orchestrator");
         arguments.extend(self.more.iter().map(String::as_str));
         self.compose(&arguments)?;
         for service in OURS {
-            let container = self.container(service)?;
-            let healthy = process::wait(START, || container.is_healthy());
-            ensure!(healthy, "{service} is not healthy: {}", container.logs()?);
+            for container in self.containers(service)? {
+                let healthy = process::wait(START, || container.is_healthy());
+                ensure!(healthy, "{service} is not healthy: {}", container.logs()?);
+            }
         }
         Ok(())
+    }
+
+    /// Lets a service run `times` times, from the next [`Stack::up`] on.
+    pub fn scale(&mut self, service: &str, times: usize) {
+        self.scale.insert(service.to_owned(), times);
     }
 
     /// Sets a variable of the compose file, or of compose itself; [`Stack::up`] puts it into effect.
@@ -114,20 +130,27 @@ impl Stack {
             .envs(self.environment.iter().cloned()))
     }
 
-    /// The container of a service that has one.
+    /// The containers of a service.
+    ///
+    /// # Errors
+    /// When compose does not know it.
+    pub fn containers(&self, service: &str) -> Result<Vec<Container>> {
+        let ids = self.compose(&["ps", "-q", service])?;
+        let container = |id: &str| Container {
+            id: id.to_owned(),
+            service: service.to_owned(),
+            network: format!("{}_levels", self.project),
+        };
+        Ok(ids.lines().map(container).collect())
+    }
+
+    /// The container of a service that runs once.
     ///
     /// # Errors
     /// When there is none.
     pub fn container(&self, service: &str) -> Result<Container> {
-        let ids = self.compose(&["ps", "-q", service])?;
-        let id = ids.lines().next();
-        Ok(Container {
-            id: id
-                .with_context(|| format!("{service} has no container"))?
-                .to_owned(),
-            service: service.to_owned(),
-            network: format!("{}_levels", self.project),
-        })
+        let first = self.containers(service)?.into_iter().next();
+        first.with_context(|| format!("{service} has no container"))
     }
 }
 
