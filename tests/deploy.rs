@@ -113,6 +113,50 @@ fn every_level_is_found_where_it_listens() {
     }
 }
 
+/// The arguments that have an orchestrator call the levels of a cascade file over TLS.
+fn over_tls(file: &str) -> Vec<String> {
+    let secure = |(level, address, _): (String, String, String)| {
+        format!("--level={level}={}", address.replace("http://", "https://"))
+    };
+    levels(file).into_iter().map(secure).collect()
+}
+
+#[test]
+fn over_tls_every_level_is_called_by_the_name_that_its_certificate_has() {
+    let compose = read("config/compose/tls.yml");
+    let script = read("config/compose/certificates.sh");
+    let processes = script
+        .lines()
+        .find(|line| line.starts_with("for PROCESS in "))
+        .expect("a loop over the processes");
+    for file in ["cascade", "gpu"] {
+        let file = format!("config/compose/{file}.toml");
+        let (_, command) = compose
+            .split_once(&format!("      - {file}\n"))
+            .expect("an orchestrator");
+        for (line, argument) in command.lines().zip(over_tls(&file)) {
+            assert_eq!(line.trim(), format!("- {argument}"));
+            let (_, service) = argument.split_once("https://").expect("an address");
+            let service = service.strip_suffix(":50051").expect("a port");
+            assert!(
+                processes.contains(&format!(" {service}")),
+                "{service} gets no certificate"
+            );
+            assert!(
+                compose.contains(&format!("/{service}:/csd/tls:ro")),
+                "{service} has no certificate"
+            );
+        }
+    }
+    let kubernetes = read("config/kubernetes/components/mutual-tls/kustomization.yaml");
+    for argument in over_tls("config/kubernetes/base/cascade.toml") {
+        assert!(
+            kubernetes.contains(&format!("- {argument}\n")),
+            "{argument}"
+        );
+    }
+}
+
 #[test]
 fn cascades_that_are_deployed_plan_as_the_bundled_one() {
     let plan =

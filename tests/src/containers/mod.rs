@@ -112,6 +112,11 @@ impl Stack {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Brings an API key from now on, or none.
+    pub fn bring(&mut self, key: Option<&str>) {
+        self.client.key = key.map(str::to_owned);
+    }
+
     /// A variable of the compose file.
     pub fn variable(&self, name: &str) -> &str {
         let found = self.environment.iter().find(|(set, _)| set == name);
