@@ -157,6 +157,52 @@ fn over_tls_every_level_is_called_by_the_name_that_its_certificate_has() {
     }
 }
 
+/// Where the workers of a cascade file are scraped.
+fn metrics_ports(file: &str) -> BTreeSet<String> {
+    let cascade: toml::Table = toml::from_str(&read(file)).expect("TOML");
+    let levels = cascade["level"].as_array().expect("levels");
+    let port = |level: &toml::Value| {
+        let metrics = level["metrics"].as_str().expect("a text");
+        let port = metrics.strip_prefix("0.0.0.0:");
+        port.unwrap_or_else(|| panic!("{metrics}")).to_owned()
+    };
+    levels.iter().map(port).collect()
+}
+
+#[test]
+fn every_level_is_scraped_where_it_answers() {
+    let only = |port: &str| BTreeSet::from([port.to_owned()]);
+    for file in ["cascade", "gpu"] {
+        let ports = metrics_ports(&format!("config/compose/{file}.toml"));
+        assert_eq!(ports, only("9464"), "{file}");
+    }
+    for file in ["base", "overlays/gpu"] {
+        let ports = metrics_ports(&format!("config/kubernetes/{file}/cascade.toml"));
+        assert_eq!(ports, only("9464"), "{file}");
+    }
+    for (file, text) in [
+        ("prometheus/prometheus.yml", "port: 9464\n"),
+        (
+            "kubernetes/base/level/workload.yaml",
+            "prometheus.io/port: \"9464\"\n",
+        ),
+        (
+            "kubernetes/base/level/workload.yaml",
+            "{name: metrics, containerPort: 9464}",
+        ),
+        ("kubernetes/base/network.yaml", "- {port: 9464}\n"),
+        (
+            "kubernetes/base/orchestrator.yaml",
+            "prometheus.io/port: \"8080\"\n",
+        ),
+    ] {
+        assert!(
+            read(format!("config/{file}")).contains(text),
+            "{file}: {text}"
+        );
+    }
+}
+
 #[test]
 fn cascades_that_are_deployed_plan_as_the_bundled_one() {
     let plan =
