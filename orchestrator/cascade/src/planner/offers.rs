@@ -135,7 +135,8 @@ impl View<'_> {
         let len = situation.draft.len();
         let hidden = situation.hidden.as_secs_f64() > prices.around() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
-        let worth = |seconds: f64| self.rate * seconds / self.survival(situation).max(1e-3);
+        let state = self.state(situation);
+        let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
         let all = writing::expected(&own, worth(paid), room);
         let offer = |wanted: usize| {
             // What a row of the review costs, on average up to there.
@@ -165,9 +166,8 @@ impl View<'_> {
             }
         };
         // The length that is worth most by itself, and shorter ones, for what another level may add.
-        let state = self.state(situation);
-        let alone = |length: &usize| self.take(&review, &offer(*length), state).0;
-        let Some(best) = (1..=room).max_by(|a, b| alone(a).total_cmp(&alone(b))) else {
+        let alone = (1..=room).map(|length| (length, self.take(&review, &offer(length), state).0));
+        let Some((best, _)) = alone.max_by(|a, b| a.1.total_cmp(&b.1)) else {
             return Vec::new();
         };
         let mut lengths = vec![best, best.div_ceil(2), 1];

@@ -87,7 +87,7 @@ impl Prices {
     /// one is believed up to there, and then expected to take as long again for as many more.
     pub(super) fn forward(&self, rows: usize, cheap: usize) -> Option<f64> {
         let above = self.staircase.partition_point(|seen| seen.0 <= rows as f64);
-        let below = above.checked_sub(1).unwrap_or_default();
+        let below = above.saturating_sub(1);
         let &(at, seconds) = self.staircase.get(below)?;
         if let Some(&(next, more)) = self.staircase.get(above)
             && above > below
