@@ -4,18 +4,23 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Every crate with its folder and all that it may import of ours.
-const ARROWS: [(&str, &str, &[&str]); 13] = [
+const ARROWS: [(&str, &str, &[&str]); 14] = [
     ("csd-proto", "proto", &[]),
     ("csd-config", "config", &[]),
     ("csd-level", "services/level", &[]),
     ("csd-kernel", "services/kernel", &[]),
-    ("csd-telemetry", "services/telemetry", &[]),
+    ("csd-names", "services/names", &[]),
+    ("csd-telemetry", "services/telemetry", &["csd-names"]),
     ("csd-maxgram", "services/maxgram", &["csd-level"]),
-    ("csd-cascade", "orchestrator/cascade", &["csd-level"]),
+    (
+        "csd-cascade",
+        "orchestrator/cascade",
+        &["csd-level", "csd-names"],
+    ),
     (
         "csd-engine",
         "services/engine",
-        &["csd-level", "csd-kernel"],
+        &["csd-level", "csd-kernel", "csd-names"],
     ),
     (
         "csd-transport",
@@ -83,7 +88,13 @@ const HOMES: [(&str, &[&str]); 7] = [
 ];
 
 /// What the pure crates must do without.
-const PURE: [&str; 4] = ["csd-level", "csd-maxgram", "csd-cascade", "csd-kernel"];
+const PURE: [&str; 5] = [
+    "csd-level",
+    "csd-maxgram",
+    "csd-cascade",
+    "csd-kernel",
+    "csd-names",
+];
 const IMPURE: [&str; 5] = ["tokio", "tonic", "candle-core", "rand", "futures-util"];
 
 fn root() -> &'static Path {

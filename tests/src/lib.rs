@@ -2,7 +2,8 @@
 //!
 //! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`]
 //! asks for texts, [`metrics`] for what Prometheus is told, [`prompts`] makes texts to write, [`enlarged`] a target worth
-//! drafting for, [`browser`] opens the page, [`process`] looks after the operating system's view of the processes.
+//! drafting for, [`browser`] opens the page, [`spans`] are what traces are made of, [`process`] looks after the
+//! operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -25,6 +26,7 @@ pub mod metrics;
 pub mod plans;
 pub mod process;
 pub mod prompts;
+pub mod spans;
 pub mod worker;
 
 pub use client::{Client, Stream, ids};

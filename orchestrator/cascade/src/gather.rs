@@ -8,11 +8,12 @@ use std::{
 };
 
 use csd_level::{BoxFuture, Description, DraftToken, Result, Statistics, Token};
-use tracing::Instrument as _;
+use csd_names as names;
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     Cascade, Request, Strategy,
-    strategy::{Levels, Situation, Worth},
+    strategy::{Levels, Manner, Situation, Turn, Worth},
     turn::{self, Written},
 };
 
@@ -196,14 +197,38 @@ impl Gather {
         if self.guessing && self.draft.tokens.is_empty() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
-        let name = &levels[next.level].name;
-        let span = tracing::info_span!("csd.turn", csd.cascade.level = %name);
+        let span = self.span(&levels, &next);
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
         let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
         let turn = turn::take(cascade, strategy, request, next, self.hidden);
-        self.turn = Some((next.level, Box::pin(turn.instrument(span))));
+        let turn = async move {
+            let written = turn.instrument(span.clone()).await?;
+            span.record(names::DRAFT_TOKENS, names::count(written.tokens.len()));
+            Ok(written)
+        };
+        self.turn = Some((next.level, Box::pin(turn)));
         true
+    }
+
+    fn span(&self, levels: &[Arc<Description>], next: &Turn) -> Span {
+        let (drafter, reviewer) = (&levels[next.level].name, &levels[self.reviewer].name);
+        let manner = match next.manner {
+            Manner::Write { assist: 0, .. } => "alone",
+            Manner::Write { .. } => "assisted",
+            Manner::Review { .. } => "cascade",
+        };
+        tracing::info_span!(
+            names::DRAFT_SPAN,
+            { names::OTEL_NAME } = names::draft_by(drafter, reviewer),
+            { names::LEVEL } = %drafter,
+            { names::REVIEWER } = %reviewer,
+            { names::MANNER } = manner,
+            { names::WANTED } = names::count(next.wanted),
+            { names::ROOM } = names::count(next.room),
+            { names::AHEAD } = self.guessing,
+            { names::DRAFT_TOKENS } = Empty,
+        )
     }
 
     /// Goes on with what was drafted ahead, if the text has become what was foreseen.

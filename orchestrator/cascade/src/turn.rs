@@ -6,6 +6,8 @@ use csd_level::{
     Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Prospects, Result,
     Statistics, Timings, Token, Verdict, VerifyRequest, elementary::log_odds,
 };
+use csd_names as names;
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     Cascade, Request, Strategy,
@@ -158,12 +160,22 @@ pub(crate) async fn review(
             from: request.context.len(),
         }),
     };
+    let name = &cascade.levels()[level].description().name;
+    let span = tracing::info_span!(
+        names::REVIEW_SPAN,
+        { names::OTEL_NAME } = names::review_by(name),
+        { names::LEVEL } = %name,
+        { names::DRAFT_TOKENS } = names::count(tokens.len()),
+        { names::ACCEPTED_TOKENS } = Empty,
+    );
     let answer = async {
         let verdict = cascade.levels()[level].verify(ask).await?;
         within("tokens were accepted", verdict.accepted, tokens.len())?;
         Ok(verdict)
     };
+    let answer = answer.instrument(span.clone());
     let (verdict, took) = timed(cascade, strategy, level, answer).await?;
+    span.record(names::ACCEPTED_TOKENS, names::count(verdict.accepted));
     strategy.reviewed(&Reviewed {
         level,
         draft: tokens,

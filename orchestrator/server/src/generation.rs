@@ -9,7 +9,7 @@ use csd_cascade::{Cascade, Drafting, Request, Session};
 use csd_level::{Context, DraftToken, Error, Logprobs, Sampling, Statistics, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
-use tracing::{Instrument as _, Span};
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     Failure, NamedPlan, Orchestrator,
@@ -218,8 +218,9 @@ impl Generation {
             names::ROUND_SPAN,
             { names::ROUND } = names::count(self.rounds),
             { names::CONTEXT_TOKENS } = names::count(self.request.context.len()),
-            { names::DRAFT_TOKENS } = tracing::field::Empty,
-            { names::ACCEPTED_TOKENS } = tracing::field::Empty,
+            { names::DRAFT_TOKENS } = Empty,
+            { names::ACCEPTED_TOKENS } = Empty,
+            { names::AUTHORS } = Empty,
         );
         let round = self
             .cascade
@@ -228,8 +229,12 @@ impl Generation {
             .await
             .map_err(|error| self.failed(error))?;
         span.record(names::DRAFT_TOKENS, names::count(round.drafted));
-        let by_drafters = round.tokens.iter().filter(|token| token.author > 0);
+        let authors = round.tokens.iter().map(|token| usize::from(token.author));
+        let by_drafters = authors.clone().filter(|&author| author > 0);
         span.record(names::ACCEPTED_TOKENS, names::count(by_drafters.count()));
+        let authors = authors.filter_map(|author| self.orchestrator.names().get(author));
+        let authors: Vec<&str> = authors.map(String::as_str).collect();
+        span.record(names::AUTHORS, authors.join(" "));
         self.rounds += 1;
         self.counted.round(&round.statistics);
         self.statistics.merge(&round.statistics, |level| level);
@@ -242,9 +247,11 @@ impl Generation {
         let tokens = self.request.context.tokens();
         let mut prompt = echo::given(self.orchestrator.text(), tokens);
         if self.request.logprobs.is_some() {
+            let target = self.orchestrator.names()[0].as_str();
             let span = tracing::info_span!(
                 names::PREFILL_SPAN,
-                { names::LEVEL } = self.orchestrator.names()[0]
+                { names::OTEL_NAME } = names::prefill_by(target),
+                { names::LEVEL } = target,
             );
             let known = echo::score(
                 &self.cascade,

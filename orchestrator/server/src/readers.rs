@@ -75,7 +75,11 @@ impl Readers {
                 *state = State::Reading;
                 let (cascade, request, level) = (self.cascade.clone(), request.clone(), *level);
                 let name = &cascade.levels()[level].description().name;
-                let span = tracing::info_span!(names::PREFILL_SPAN, { names::LEVEL } = %name);
+                let span = tracing::info_span!(
+                    names::PREFILL_SPAN,
+                    { names::OTEL_NAME } = names::prefill_by(name),
+                    { names::LEVEL } = %name,
+                );
                 let read = async move { (level, cascade.prefill(level, &request).await.is_ok()) };
                 self.reading.spawn(read.instrument(span));
             }

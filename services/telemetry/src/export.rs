@@ -9,7 +9,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, SdkTracerProvider};
 use tokio::runtime::{Builder, Runtime};
 
-use crate::names;
+use csd_names as names;
 
 /// How long the last flush may take.
 const SHUTDOWN: Duration = Duration::from_millis(1500);

@@ -2,8 +2,10 @@
 
 use std::io::{IsTerminal, stderr};
 
+use csd_names as names;
 use opentelemetry::global;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
+use tracing::Level;
 use tracing_subscriber::filter::{EnvFilter, FilterExt, ParseError, Targets, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -75,11 +77,16 @@ pub fn init(service: &str, options: &Options) -> Result<Guard, InitError> {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false);
-        // Spans of csd alone: those of the libraries would drown them, and exporting would trace itself.
+        // Spans of csd alone: those of the libraries would drown them, and exporting would trace itself. Of its events,
+        // what went wrong and what the planner decided: the rest is for the log.
         layer.with_filter(
             Targets::new()
-                .with_target("csd", tracing::Level::INFO)
-                .and(filter_fn(|metadata| metadata.is_span())),
+                .with_target("csd", Level::INFO)
+                .with_target(names::PLANNER, Level::DEBUG)
+                .and(filter_fn(|metadata| {
+                    let planned = metadata.target() == names::PLANNER;
+                    metadata.is_span() || planned || *metadata.level() <= Level::WARN
+                })),
         )
     });
 

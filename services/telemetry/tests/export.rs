@@ -8,7 +8,7 @@ use csd_telemetry::{Options, init, inject, names, set_parent};
 use http::HeaderMap;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
-use tracing::{info, info_span};
+use tracing::{Level, event, info, info_span, warn};
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -51,7 +51,12 @@ async fn a_trace_continues_across_headers() {
     let server = info_span!(target: "csd_test", parent: None, "csd.v1.Level/Verify", { names::OTEL_KIND } = "server");
     set_parent(&server, &headers);
     server.in_scope(|| {
-        info!(target: "csd_test", "an event");
+        info!(target: "csd_test", "for the log alone");
+        warn!(target: "csd_test", "a trouble");
+        event!(name: names::DECISION_EVENT, target: names::PLANNER, Level::DEBUG, {
+            { names::WORTH } = 0.5,
+        });
+        warn!(target: "h2", "a library's trouble");
         drop(info_span!(target: "csd_test", "forward"));
         drop(info_span!(target: "h2", "a library's span").entered());
     });
@@ -98,6 +103,14 @@ async fn a_trace_continues_across_headers() {
     let server = spans[&("csd.v1.Level/Verify", SpanKind::Server)];
     let forward = spans[&("forward", SpanKind::Internal)];
     let alone = spans[&("alone", SpanKind::Internal)];
+
+    let events: Vec<_> = server
+        .events
+        .iter()
+        .map(|event| event.name.as_str())
+        .collect();
+    assert_eq!(events, ["a trouble", names::DECISION_EVENT]);
+    assert!(forward.events.is_empty());
 
     let header = headers["traceparent"].to_str().expect("text");
     assert_eq!(

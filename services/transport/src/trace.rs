@@ -13,7 +13,7 @@ use crate::status;
 macro_rules! call_span {
     ($kind:literal, $method:expr, $level:expr) => {
         tracing::info_span!(
-            "rpc",
+            names::RPC_SPAN,
             { names::OTEL_NAME } = $method,
             { names::OTEL_KIND } = $kind,
             { names::OTEL_STATUS_CODE } = Empty,
@@ -82,7 +82,7 @@ fn timed(span: &Span, timings: Timings) {
     span.record(names::CACHED_POSITIONS, names::count(timings.cached));
 }
 
-/// How the call ended. `at_fault` says which codes are failures on this side.
+/// How the call ended, and that it did. `at_fault` says which codes are failures on this side.
 pub(crate) fn finished<T>(span: &Span, answer: &Result<T, Error>, at_fault: fn(Code) -> bool) {
     let code = answer.as_ref().err().map_or(Code::Ok, status::code);
     span.record(names::RPC_STATUS, status::name(code));
@@ -96,6 +96,7 @@ pub(crate) fn finished<T>(span: &Span, answer: &Result<T, Error>, at_fault: fn(C
             tracing::field::display(error),
         );
     }
+    csd_telemetry::end(span);
 }
 
 /// To a caller, everything but an answer is a failure.

@@ -1,13 +1,16 @@
 //! The planner: a strategy that reads only what it measures.
 //!
-//! In reading order: `offers` (what could be drafted next and what it is worth: the decision), `writing` (how far a level
-//! will go that stops by itself), `prices` (what calls cost),
-//! `acceptance` (how drafted tokens fare), `trial` (whether to draft during reviews), `mean` (what they all count with).
+//! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `writing` (how
+//! far a level will go that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens fare), `trial`
+//! (whether to draft during reviews), `decision` (what was decided and why, for whoever watches), `mean` (what they all
+//! count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
 //! differs. The target alone is what remains when no offer is worth its time.
 
 mod acceptance;
+mod choose;
+mod decision;
 mod mean;
 mod offers;
 mod prices;
@@ -24,37 +27,25 @@ use std::{
 
 use csd_level::{DraftToken, Kind};
 
+pub use self::decision::Choice;
 use self::{
     acceptance::{Acceptance, TextAcceptance},
+    decision::{Tally, tell_ahead},
     mean::{Mean, Rate},
-    offers::{View, may_ask},
+    offers::View,
     prices::Prices,
     trial::Trial,
 };
-use crate::strategy::{Drafted, Manner, Reviewed, Situation, Strategy, Turn, Worth, Wrote};
+use crate::strategy::{Drafted, Reviewed, Situation, Strategy, Turn, Worth, Wrote};
 
-/// The share of all time that may go into turns that only teach.
-const EXPLORATION: f64 = 0.01;
 /// Rounds after which a level that was not used is worth another look.
 const STALE: u64 = 64;
-/// Tokens of such a turn.
-const PROBE: usize = 3;
 /// Rounds after which a level that was not used need not read every prompt, …
 const IDLE: u64 = 4 * STALE;
 /// … but one in so many.
 const FORGOTTEN: u64 = 32;
-/// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
-const LEAST: f64 = 0.01;
-/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one.
-const HOPE: f64 = 0.15;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
-
-/// Token by token, all that is wanted.
-const ALONE: Manner = Manner::Write {
-    assist: 0,
-    prospects: None,
-};
 
 fn band(temperature: f32) -> usize {
     match temperature {
@@ -88,6 +79,7 @@ struct Book {
     /// Seconds of all rounds, and of the turns that only taught.
     seconds: f64,
     explored: f64,
+    decisions: Tally,
 }
 
 /// Learns from all texts of a cascade.
@@ -103,6 +95,7 @@ impl Planner {
         let book = Book {
             prices: vec![Prices::default(); levels],
             used: vec![0; levels],
+            decisions: Tally::new(levels),
             ..Book::default()
         };
         Self {
@@ -137,6 +130,16 @@ impl Planner {
             band: band(temperature),
             text: Mutex::default(),
         }
+    }
+
+    /// How often each choice fell on each level, zeros included.
+    pub fn decisions(&self) -> Vec<(Choice, usize, u64)> {
+        self.book().decisions.counts()
+    }
+
+    /// Seconds that have gone into turns that only taught, of all rounds' seconds.
+    pub fn explored(&self) -> f64 {
+        self.book().explored
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -194,83 +197,19 @@ impl Planned {
         let others = book.bands[self.band].rate.with_prior(alone, 4.0 * review);
         text.rate.with_prior(others, 6.0 * review).max(alone)
     }
-
-    /// A level that nobody has asked for long, as far as the time that may be spent on learning allows.
-    fn probe(&self, book: &Book, text: &mut TextBook, situation: &Situation<'_>) -> Option<Turn> {
-        let at_start = situation.reviewer == 0 && situation.draft.is_empty();
-        if !at_start || !situation.hidden.is_zero() {
-            return None;
-        }
-        let stale = |&level: &usize| {
-            let unknown = !book.prices[level].known();
-            let long_ago = book.rounds.saturating_sub(book.used[level]) > STALE;
-            may_ask(situation, level) && (unknown || long_ago)
-        };
-        let level = (1..situation.levels.len())
-            .filter(stale)
-            .min_by_key(|&level| book.used[level])?;
-        let wanted = PROBE.min(situation.room);
-        let prices = &book.prices[level];
-        let rows = situation.levels[level].rows;
-        let cost = prices.write(wanted as f64, 0, rows);
-        let cost =
-            cost.unwrap_or_else(|| prices.around()) + book.prices[0].review(1, 1).unwrap_or(0.0);
-        if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
-            return None;
-        }
-        text.probed = Some(level);
-        Some(Turn {
-            level,
-            wanted,
-            room: wanted,
-            manner: ALONE,
-        })
-    }
 }
 
 impl Strategy for Planned {
     fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
-        let book = self.planner.book();
-        let mut text = self.text();
-        if let Some(turn) = self.probe(&book, &mut text, situation) {
-            return Some(turn);
-        }
-        let view = self.view(&book, &text);
-        let offers = view.offers(situation);
-        let best = view.best(situation, &offers).filter(|(offer, worth)| {
-            let hidden = situation.hidden.as_secs_f64();
-            let paid = (offer.seconds - hidden).max(0.0);
-            *worth > LEAST + HOPE * view.rate * paid
-        });
-        // Max-Gram first, where what it may know is worth the hop: nothing is lost but the time if it knows nothing.
-        let last = situation.levels.len() - 1;
-        let statistical = situation.levels[last].kind == Kind::Statistical;
-        // A level that has one of its own asks it first, and for nothing.
-        let covered = (situation.reviewer + 1..last)
-            .any(|level| situation.levels[level].assisted && situation.usable.contains(level));
-        if statistical && !covered && situation.reviewer < last && may_ask(situation, last) {
-            let brings = book.bands[self.band].statistical.with_prior(0.5, 2.0);
-            let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
-            let hidden = situation.hidden.as_secs_f64();
-            let seconds = (book.prices[last].around() - hidden).max(0.0);
-            if brings > view.rate * seconds {
-                return Some(Turn {
-                    level: last,
-                    wanted: situation.room,
-                    room: situation.room,
-                    manner: ALONE,
-                });
-            }
-        }
-        let (offer, worth) = best?;
-        tracing::debug!(
-            csd.plan.level = offer.turn.level,
-            csd.plan.wanted = offer.turn.wanted,
-            csd.plan.worth = worth,
-            csd.plan.rate = view.rate,
-            "next turn"
-        );
-        Some(offer.turn)
+        let decision = {
+            let mut book = self.planner.book();
+            let decision = self.decide(&book, &mut self.text(), situation);
+            let level = decision.level(situation);
+            book.decisions.count(decision.choice, level);
+            decision
+        };
+        decision.tell(situation);
+        decision.turn
     }
 
     fn keep(&self, situation: &Situation<'_>, level: usize, tokens: &[DraftToken]) -> usize {
@@ -303,6 +242,14 @@ impl Strategy for Planned {
         let review = book.prices[0].review(1, 1).unwrap_or(0.0);
         let pipelined = book.bands[self.band].trial.next(review);
         self.text().pipelined = pipelined;
+        let choice = if pipelined {
+            Choice::DraftAhead
+        } else {
+            Choice::Wait
+        };
+        book.decisions.count(choice, 0);
+        drop(book);
+        tell_ahead(choice, review);
         pipelined
     }
 

@@ -42,7 +42,7 @@ pub(super) struct Offer {
     /// The chance that it adds all that is wanted.
     whole: f64,
     /// Tokens of text that it is expected to bring, if everything before it passes.
-    gain: f64,
+    pub(super) gain: f64,
     /// The chance that all of it passes.
     survival: f64,
     /// How long it takes.

@@ -7,7 +7,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use csd_telemetry::metrics::{CONTENT_TYPE, Door};
+use csd_telemetry::metrics::{CONTENT_TYPE, Door, PlannerReading};
 
 use crate::Orchestrator;
 
@@ -18,6 +18,14 @@ pub(super) async fn report(State(orchestrator): State<Arc<Orchestrator>>) -> Res
         waiting: orchestrator.admission().waiting(),
         up: gates.iter().map(|gate| gate.is_open()).collect(),
     };
-    let text = orchestrator.metrics().render(&door);
+    let planner = orchestrator.planner();
+    let decisions = planner.decisions().into_iter();
+    let reading = PlannerReading {
+        decisions: decisions
+            .map(|(choice, level, count)| (choice.as_str(), level, count))
+            .collect(),
+        explored: planner.explored(),
+    };
+    let text = orchestrator.metrics().render(&door, &reading);
     ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response()
 }

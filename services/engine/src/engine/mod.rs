@@ -28,6 +28,7 @@ use csd_level::{
     Assistant, BoxFuture, Context, Description, Draft, DraftRequest, Error, Level, Result, Token,
     Verdict, VerifyRequest, Writing,
 };
+use csd_names as names;
 use futures_channel::oneshot;
 use tracing::{Span, info_span};
 
@@ -160,7 +161,7 @@ impl Engine {
         let span = Span::current();
         let now = Instant::now();
         self.queue.push(Command {
-            waiting: Some(info_span!(parent: &span, "queue")),
+            waiting: Some(info_span!(parent: &span, names::QUEUE_SPAN)),
             span,
             submitted: now,
             // A timeout that overflows the clock is no deadline; a century stands for it.

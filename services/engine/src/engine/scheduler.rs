@@ -9,6 +9,7 @@ use std::{
 };
 
 use csd_level::{Error, Timings, Verdict, review};
+use csd_names as names;
 use tracing::{Span, info_span};
 
 use super::{
@@ -275,10 +276,10 @@ impl<M: Model> Scheduler<M> {
             }
             spans.push(info_span!(
                 parent: &active.command.span,
-                "forward",
-                csd.rows = active.turn as i64,
-                csd.cached.positions = active.timings.cached as i64,
-                csd.sequences = turns.len() as i64,
+                names::FORWARD_SPAN,
+                { names::ROWS } = names::count(active.turn),
+                { names::CACHED_POSITIONS } = names::count(active.timings.cached),
+                { names::SEQUENCES } = names::count(turns.len()),
             ));
         }
         spans

@@ -7,6 +7,7 @@
 //! Every time series exists from the start, at zero: a counter that appears with its first event would hide that event.
 
 mod level;
+mod planner;
 mod texts;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use prometheus_client::{
 };
 
 pub use level::{Level, LevelReading};
+pub use planner::PlannerReading;
 pub use texts::{Author, Door, Pair, Texts};
 
 /// The content type of what [`Texts::render`] and [`Level::render`] write.

@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{Metrics, observe, seconds};
+use super::{Metrics, PlannerReading, observe, planner::Planner, seconds};
 
 /// Statuses that a failure may have and whose counters exist from the start.
 const STATUSES: [u16; 4] = [400, 429, 500, 503];
@@ -36,6 +36,9 @@ pub struct Texts {
     /// By level, target first; what the target would draft nobody reviews.
     drafters: Vec<Option<Drafter>>,
     positions: Family<Position, Counter>,
+    /// By level, target first.
+    names: Vec<String>,
+    planner: Planner,
 }
 
 /// The counters of a level's drafts.
@@ -198,6 +201,8 @@ impl Texts {
                 "Wait of a text for its turn",
                 seconds(),
             ),
+            names: levels.to_vec(),
+            planner: Planner::new(&mut metrics),
             metrics,
         };
         for finished_reason in reasons {
@@ -286,14 +291,15 @@ impl Texts {
         self.failure.get_or_create(&Code { code }).inc();
     }
 
-    /// All metrics as text, with what the door says of this moment.
-    pub fn render(&self, door: &Door) -> String {
+    /// All metrics as text, with what the door says of this moment and what the planner has counted.
+    pub fn render(&self, door: &Door, planner: &PlannerReading) -> String {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.running.set(count(door.running));
         self.waiting.set(count(door.waiting));
         for (gauge, &up) in self.up.iter().zip(&door.up) {
             gauge.set(i64::from(up));
         }
+        self.planner.read(&self.names, planner);
         self.metrics.render()
     }
 }

@@ -1,30 +1,52 @@
-//! The names of spans and attributes, in one place.
+//! The names of spans, events and their attributes, in one place: a leaf that the pure crates may import too.
 //!
-//! A name is used in a span macro as a constant in braces: `info_span!(ROUND_SPAN, { ROUND } = 3)`.
+//! A name is used in a macro as a constant in braces: `info_span!(ROUND_SPAN, { ROUND } = 3)`.
 //!
 //! RPC and service names are OpenTelemetry's semantic conventions 1.45 (stable). The GenAI conventions are in development
 //! and moving (read in November 2026); these constants are the pin. Speculative decoding has no convention: `csd.*` is ours.
+//! What a span is called in a log line is its constant; in a trace it may be more ([`draft_by`]), but never as much as a
+//! number: a name stands for a class of operations, their particulars are attributes.
 
 /// The whole of one request in the orchestrator.
 pub const REQUEST_SPAN: &str = "request";
-/// One round: the draft of a cascade and its review by the target.
-pub const ROUND_SPAN: &str = "round";
-/// A step of the recursion that drafts.
-pub const DRAFT_SPAN: &str = "draft";
-/// A review.
-pub const VERIFY_SPAN: &str = "verify";
 /// All levels reading a new prompt.
 pub const PREFILL_SPAN: &str = "prefill";
+/// One round: the draft of a cascade and its review by the target.
+pub const ROUND_SPAN: &str = "round";
+/// A turn of a drafter: it writes, or reviews what the levels under it write.
+pub const DRAFT_SPAN: &str = "draft";
+/// A review.
+pub const REVIEW_SPAN: &str = "review";
+/// A call on the wire, on either side.
+pub const RPC_SPAN: &str = "rpc";
 /// A command's wait for the engine.
 pub const QUEUE_SPAN: &str = "queue";
 /// A forward of the engine.
 pub const FORWARD_SPAN: &str = "forward";
-/// The calls on the wire, client and server alike: the fully qualified methods.
-pub const DESCRIBE_CALL: &str = "csd.v1.Level/Describe";
-/// See [`DESCRIBE_CALL`].
+/// Calls on the wire, client and server alike, are named by the fully qualified method.
 pub const DRAFT_CALL: &str = "csd.v1.Level/Draft";
-/// See [`DESCRIBE_CALL`].
+/// See [`DRAFT_CALL`].
 pub const VERIFY_CALL: &str = "csd.v1.Level/Verify";
+
+/// A turn of the level `drafter`, whose tokens `reviewer` will review, as a trace shows it.
+pub fn draft_by(drafter: &str, reviewer: &str) -> String {
+    format!("{DRAFT_SPAN} by {drafter} for {reviewer}")
+}
+
+/// A review by a level, as a trace shows it.
+pub fn review_by(level: &str) -> String {
+    format!("{REVIEW_SPAN} by {level}")
+}
+
+/// A level's reading of a prompt, as a trace shows it.
+pub fn prefill_by(level: &str) -> String {
+    format!("{PREFILL_SPAN} by {level}")
+}
+
+/// An event of the span in which a draft is made: what the planner has decided, and why.
+pub const DECISION_EVENT: &str = "csd.planner.decision";
+/// The target, in tracing's sense, of the planner's events: they are of interest to a trace, and too many for a log.
+pub const PLANNER: &str = "csd_cascade::planner";
 
 /// Read by the exporter itself: a span's name where it is not fixed.
 pub const OTEL_NAME: &str = "otel.name";
@@ -86,20 +108,38 @@ pub const GEN_AI_OUTPUT_TOKENS: &str = "gen_ai.usage.output_tokens";
 
 /// A level's name in its cascade: target, draft, …
 pub const LEVEL: &str = "csd.cascade.level";
+/// The level that will review a draft.
+pub const REVIEWER: &str = "csd.cascade.reviewer";
 /// The plan that a request runs, by name or as a matrix.
 pub const PLAN: &str = "csd.cascade.plan";
 /// The number of a round within its request, from 0.
 pub const ROUND: &str = "csd.round";
 /// Tokens of the context of a call.
 pub const CONTEXT_TOKENS: &str = "csd.context.tokens";
+/// How a level takes its turn: it writes `alone`, or `assisted` by its own Max-Gram, or reviews a `cascade` below it.
+pub const MANNER: &str = "csd.draft.manner";
+/// Tokens that a turn goes on for.
+pub const WANTED: &str = "csd.draft.wanted";
+/// Most tokens that a turn may return.
+pub const ROOM: &str = "csd.draft.room";
+/// Whether a turn is taken while the target still reviews what stands before it.
+pub const AHEAD: &str = "csd.draft.ahead";
 /// Tokens drafted, or reviewed.
 pub const DRAFT_TOKENS: &str = "csd.draft.tokens";
 /// Tokens accepted of those reviewed.
 pub const ACCEPTED_TOKENS: &str = "csd.accepted.tokens";
-/// Who drafted: `neural` or `maxgram`.
-pub const DRAFT_SOURCE: &str = "csd.draft.source";
-/// Most tokens that a call may return.
-pub const ROOM: &str = "csd.room";
+/// Who wrote each token of a round, in their order: `draft draft mini target`.
+pub const AUTHORS: &str = "csd.authors";
+/// What the planner has decided.
+pub const DECISION: &str = "csd.planner.choice";
+/// Tokens that a turn is worth beyond those that its time would bring anyway.
+pub const WORTH: &str = "csd.planner.worth";
+/// Tokens of text that a turn is expected to bring.
+pub const EXPECTED_TOKENS: &str = "csd.planner.expected_tokens";
+/// Seconds that it is expected to take.
+pub const EXPECTED_SECONDS: &str = "csd.planner.expected_seconds";
+/// Tokens a second that the text is written at: what a turn's time is worth.
+pub const TIME_PRICE: &str = "csd.planner.time_price";
 /// Microseconds of a call that its level neither had it nor had answered it: the client's time less the next two.
 pub const NETWORK_US: &str = "csd.network_us";
 /// Microseconds that the level had a call and computed nothing for it.
@@ -112,8 +152,6 @@ pub const ROWS: &str = "csd.rows";
 pub const SEQUENCES: &str = "csd.sequences";
 /// Positions found in a cache.
 pub const CACHED_POSITIONS: &str = "csd.cached.positions";
-/// The hint that finds a request's caches again.
-pub const SESSION: &str = "csd.session";
 
 /// A count as an attribute: OpenTelemetry's integers are signed, and an unsigned one would be exported as text.
 pub fn count(number: impl TryInto<i64>) -> i64 {
