@@ -4,12 +4,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
-    net::TcpListener,
     process::{Child, Command, Stdio},
     time::Duration,
 };
 
-use csd_tests::{Client, Up, ids, metrics::Metrics, process, root};
+use csd_tests::{Client, Up, ids, metrics::Metrics, process, root, skipped};
 use serde_json::{Value, json};
 
 const LEVELS: [&str; 4] = ["target", "draft", "mini", "maxgram"];
@@ -23,7 +22,7 @@ fn installed(program: &str) -> bool {
         .status()
         .is_ok_and(|status| status.success());
     if !found {
-        eprintln!("SKIPPED: no {program} on this machine");
+        skipped(&format!("no {program} on this machine"));
     }
     found
 }
@@ -183,9 +182,7 @@ fn scraped(up: &Up, written: usize) {
     });
     // JSON is YAML.
     fs::write(folder.join("prometheus.yml"), jobs.to_string()).expect("a file");
-    // It does not say which port it took, so it is told a free one.
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    let address = free.expect("a free port");
+    let address = process::free_address().expect("a free port");
     let child = Command::new("prometheus")
         .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data"])
         .arg(format!("--web.listen-address={address}"))

