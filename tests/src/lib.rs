@@ -2,8 +2,8 @@
 //!
 //! [`Up`] starts and stops a cascade, [`worker`] a single level, [`containers`] does so with the compose file, [`client`]
 //! asks for texts, [`metrics`] for what Prometheus is told, [`prompts`] makes texts to write, [`enlarged`] a target worth
-//! drafting for, [`browser`] opens the page, [`collector`] takes in traces whose [`spans`] it tells, [`python`] installs other
-//! people's programs, [`process`] looks after the operating system's view of the processes.
+//! drafting for, [`browser`] opens the page, [`collector`] takes in traces, [`spans`] is what it got, [`viewer`] shows it,
+//! [`python`] installs other people's programs, [`process`] looks after the operating system's view of the processes.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -29,6 +29,7 @@ pub mod process;
 pub mod prompts;
 pub mod python;
 pub mod spans;
+pub mod viewer;
 pub mod worker;
 
 pub use client::{Client, Stream, ids};
