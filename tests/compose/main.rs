@@ -9,6 +9,7 @@
 
 mod confined;
 mod drafters;
+mod image;
 mod observed;
 mod replicas;
 mod secured;
@@ -16,7 +17,7 @@ mod secured;
 use std::sync::LazyLock;
 
 use csd_tests::{
-    Stream, Up,
+    Client, Stream, Up,
     containers::{Stack, engine_runs},
     ids, prompts, skipped,
 };
@@ -46,8 +47,8 @@ static EXPECTED: LazyLock<(Vec<u32>, String)> = LazyLock::new(|| {
 });
 
 /// Streams the text and compares it; `seen` is called with the number of each event and may disturb things.
-fn equal(stack: &Stack, when: &str, mut seen: impl FnMut(usize)) -> Stream {
-    let stream = stack.stream(&body(), |chunk, _| seen(chunk));
+fn equal(client: &Client, when: &str, mut seen: impl FnMut(usize)) -> Stream {
+    let stream = client.stream(&body(), |chunk, _| seen(chunk));
     let stream = stream.expect("a stream");
     assert!(stream.done, "{when}: {:?}", stream.error);
     let (ids, text) = &*EXPECTED;
@@ -69,6 +70,7 @@ fn a_cascade_in_containers_writes_the_same_text_whatever_happens() {
     ];
     let more = ["jaeger", "prometheus"];
     let mut stack = Stack::start(&more, &settings).expect("the compose file comes up");
+    image::check(&stack);
     confined::check(&stack);
     drafters::check(&stack);
     stack.up().expect("all are healthy again");

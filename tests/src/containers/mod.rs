@@ -11,8 +11,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 mod container;
 mod images;
+mod single;
 
 pub use container::Container;
+pub use single::Single;
 
 use self::images::Images;
 use crate::{Client, process, root};
@@ -132,6 +134,11 @@ impl Stack {
         run(command
             .current_dir(root())
             .envs(self.environment.iter().cloned()))
+    }
+
+    /// Our image, as it was built.
+    pub fn image(&self) -> &str {
+        self.variable("CSD_IMAGE")
     }
 
     /// The containers of a service.
