@@ -1,7 +1,7 @@
 //! What do several rows cost? Prints milliseconds for 1 to 32 rows over the linear layers of a model, as a
 //! ratio to one row and in gigabytes of weights a second, beside this machine's read bandwidth.
 //!
-//! `cargo run --release -p csd-kernel --example products -- [q8_0|q4|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512]`
+//! `cargo run --release -p csd-kernel --example products -- [q8_0|q4|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512|amx]`
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -76,6 +76,7 @@ fn main() {
         "portable" => Isa::Portable,
         "avx2" => Isa::Avx2,
         "avx512" => Isa::Avx512Vnni,
+        "amx" => Isa::Amx,
         _ => Isa::detect(),
     };
     let Ok(mut compute) = Compute::with_isa(threads, isa) else {

@@ -14,6 +14,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, VL and VNNI: 8-bit products summed four at a time.
     Avx512Vnni,
+    /// The same with AMX's integer tiles: 16 outputs of 16 rows in one instruction. On Linux, which lends them.
+    Amx,
 }
 
 /// What [`Isa::detection`] found.
@@ -35,7 +37,7 @@ pub struct UnsupportedIsa(
 
 impl Isa {
     /// Every instruction set, plainest first.
-    pub const ALL: [Isa; 3] = [Isa::Portable, Isa::Avx2, Isa::Avx512Vnni];
+    pub const ALL: [Isa; 4] = [Isa::Portable, Isa::Avx2, Isa::Avx512Vnni, Isa::Amx];
 
     /// The instruction set to use on this machine: [`Detection::chosen`] of [`Isa::detection`].
     pub fn detect() -> Self {
@@ -75,6 +77,7 @@ impl Isa {
                     && is_x86_feature_detected!("avx512vl")
                     && is_x86_feature_detected!("avx512vnni")
             }
+            Isa::Amx => Isa::Avx512Vnni.available() && tiles(),
         }
     }
 
@@ -94,11 +97,39 @@ impl Isa {
     }
 }
 
-/// The bits of a small product: 15 rows, 40 outputs (a tile and a half), 96 inputs.
+/// Whether the processor has AMX's integer tiles and the system lets this process use them, which it must ask for.
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+fn tiles() -> bool {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+
+    /// Leaf 7: AMX-TILE and AMX-INT8.
+    const TILES: u32 = 1 << 24 | 1 << 25;
+    const ARCH_REQ_XCOMP_PERM: libc::c_long = 0x1023;
+    /// The tiles' contents as a part of a thread's state. That the system saves it follows from its consent.
+    const XTILEDATA: libc::c_long = 18;
+    static TILES_LENT: OnceLock<bool> = OnceLock::new();
+    *TILES_LENT.get_or_init(|| {
+        let has = __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES == TILES;
+        // SAFETY: it takes two numbers, and allows this process's threads more state.
+        #[expect(unsafe_code, reason = "a system call that no library wraps")]
+        let lent =
+            || unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XTILEDATA) };
+        has && lent() == 0
+    })
+}
+
+/// Nobody to ask.
+#[cfg(all(target_arch = "x86_64", not(target_os = "linux")))]
+fn tiles() -> bool {
+    false
+}
+
+/// The bits of small products: whole groups of rows and parts of them, more tiles and blocks than are walked
+/// together, and half a tile.
 fn proof(isa: Isa, kind: Kind) -> Option<Vec<u32>> {
-    const ROWS: usize = 15;
-    const OUTPUTS: usize = 40;
-    const INPUTS: usize = 96;
+    const ROWS: [usize; 3] = [37, 11, 3];
+    const OUTPUTS: usize = 72;
+    const INPUTS: usize = 544;
     let value =
         |seed: usize| (seed.wrapping_mul(2_654_435_761) >> 7 & 0xffff) as f32 / 32_768.0 - 1.0;
     let matrix = Matrix::pack(kind, OUTPUTS, INPUTS, |output, row| {
@@ -107,14 +138,18 @@ fn proof(isa: Isa, kind: Kind) -> Option<Vec<u32>> {
             .for_each(|(input, weight)| *weight = value(output * INPUTS + input));
         Ok::<(), std::convert::Infallible>(())
     });
-    let x: Vec<f32> = (0..ROWS * INPUTS)
-        .map(|index| value(index + 77_777))
-        .collect();
-    let mut out = vec![0.0; ROWS * OUTPUTS];
-    Compute::with_isa(1, isa)
-        .ok()?
-        .multiply(&matrix.ok()?, &x, ROWS, &mut out);
-    Some(out.into_iter().map(f32::to_bits).collect())
+    let matrix = matrix.ok()?;
+    let mut compute = Compute::with_isa(1, isa).ok()?;
+    let mut bits = Vec::new();
+    for rows in ROWS {
+        let x: Vec<f32> = (0..rows * INPUTS)
+            .map(|index| value(index + 77_777))
+            .collect();
+        let mut out = vec![0.0; rows * OUTPUTS];
+        compute.multiply(&matrix, &x, rows, &mut out);
+        bits.extend(out.into_iter().map(f32::to_bits));
+    }
+    Some(bits)
 }
 
 /// Defines a function whose plain body is compiled once for the baseline and once for AVX2 with FMA.
@@ -136,7 +171,7 @@ macro_rules! per_isa {
 
             #[cfg(target_arch = "x86_64")]
             if isa >= $crate::isa::Isa::Avx2 {
-                // SAFETY: a `Compute` holds only an instruction set that this processor has, and both others
+                // SAFETY: a `Compute` holds only an instruction set that this processor has, and all others
                 // include AVX2 and FMA.
                 #[expect(unsafe_code, reason = "calls the same body compiled for a detected instruction set")]
                 return unsafe { wide($($arg),*) };
@@ -150,7 +185,7 @@ macro_rules! per_isa {
 pub(crate) use per_isa;
 
 /// Defines a function that sends its arguments to the function of that name in the calling module's `portable`,
-/// `avx2` or `avx512`.
+/// `avx2`, `avx512` or `amx`.
 macro_rules! by_isa {
     ($name:ident($($arg:ident: $type:ty),* $(,)?)) => {
         fn $name(isa: $crate::isa::Isa, $($arg: $type),*) {
@@ -164,6 +199,10 @@ macro_rules! by_isa {
                 #[cfg(target_arch = "x86_64")]
                 #[expect(unsafe_code, reason = "calls code for a detected instruction set")]
                 $crate::isa::Isa::Avx512Vnni => unsafe { avx512::$name($($arg),*) },
+                // SAFETY: the same.
+                #[cfg(target_arch = "x86_64")]
+                #[expect(unsafe_code, reason = "calls code for a detected instruction set")]
+                $crate::isa::Isa::Amx => unsafe { amx::$name($($arg),*) },
                 #[cfg(not(target_arch = "x86_64"))]
                 _ => portable::$name($($arg),*),
             }

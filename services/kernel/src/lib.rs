@@ -11,7 +11,7 @@
 //! - `matrix`: weights packed once, at load, into tiles of outputs ([`Matrix`], [`Kind`]);
 //! - `activation`: rows quantised for the integer products; `multiply`: rows × matrix;
 //! - `cache`, `attention`: keys and values in pages ([`Cache`]), and attention over exactly 0..=p;
-//! - inside these two, `portable`, `avx2`, `avx512`: one file per instruction set, one skeleton;
+//! - inside these, `portable`, `avx2`, `avx512`, `amx`: one file per instruction set, one skeleton;
 //! - `rowwise`: norm, rope, gated activation, sums; `exp`: the exponential they share;
 //! - `bandwidth`: what the machine itself can read ([`read_bandwidth`]).
 //!

@@ -59,7 +59,7 @@ fn shape() -> impl Strategy<Value = (Kind, usize, usize)> {
     (
         prop::sample::select(&Kind::ALL[..]),
         1..100usize,
-        1..200usize,
+        1..700usize,
     )
         .prop_map(|(kind, outputs, inputs)| match kind {
             Kind::F32 => (kind, outputs, inputs),
@@ -163,6 +163,24 @@ proptest! {
 }
 
 #[test]
+fn every_number_of_rows_is_the_same_everywhere() {
+    let (outputs, inputs) = (104, 544);
+    for kind in Kind::ALL {
+        let matrix = pack(kind, outputs, inputs, 5);
+        let x = numbers(6, 40 * inputs);
+        let reference = product(&mut compute(Isa::Portable, 1), &matrix, &x, 40);
+        for isa in isas() {
+            let mut compute = compute(isa, 2);
+            for rows in 1..=40 {
+                let out = product(&mut compute, &matrix, &x[..rows * inputs], rows);
+                let expected = &reference[..rows * outputs];
+                assert_eq!(bits(&out), bits(expected), "{kind:?} {isa:?} {rows} rows");
+            }
+        }
+    }
+}
+
+#[test]
 fn the_largest_weights_and_activations_overflow_nowhere() {
     let pack = |kind, weight| {
         let matrix = Matrix::pack(kind, 16, 64, |_, row| {
@@ -198,10 +216,15 @@ fn the_largest_weights_and_activations_overflow_nowhere() {
                             0.0
                         }
                     });
-                    let reference = product(&mut compute(Isa::Portable, 1), matrix, &x, 1);
-                    for isa in isas() {
-                        let out = product(&mut compute(isa, 1), matrix, &x, 1);
-                        assert_eq!(bits(&out), bits(&reference), "{isa:?} {step} {odd} {sign}");
+                    // Alone, and in sixteen rows, which some instruction sets have other code for.
+                    for rows in [1, 16] {
+                        let x = x.repeat(rows);
+                        let reference = product(&mut compute(Isa::Portable, 1), matrix, &x, rows);
+                        for isa in isas() {
+                            let out = product(&mut compute(isa, 1), matrix, &x, rows);
+                            let case = format!("{isa:?} {rows} rows {step} {odd} {sign}");
+                            assert_eq!(bits(&out), bits(&reference), "{case}");
+                        }
                     }
                 }
             }

@@ -21,7 +21,7 @@ mod avx2;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
-use self::avx2 as avx512;
+use self::{avx2 as avx512, avx2 as amx};
 use crate::isa::{Isa, by_isa};
 use crate::matrix::BLOCK;
 use crate::pool::Pool;

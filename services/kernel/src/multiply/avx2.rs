@@ -78,25 +78,27 @@ fn f32_rows<const ROWS: usize>(
 
 /// See [`super::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
+pub(crate) fn q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
     sums.fill([0.0; q8_0::WIDTH]);
     // A number that the compiler does not know keeps the loop over a block's inputs a loop: with three rows and
     // more it is unrolled and reordered until the weights no longer fit the registers.
     let fours = std::hint::black_box(BLOCK / 4);
-    for ((quants, scales), x) in tile
-        .quants
-        .iter()
-        .zip(tile.scales)
-        .zip(x.blocks.chunks_exact(x.rows))
-    {
-        prefetch(quants);
-        for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
-            let fours = if x.len() < 3 { BLOCK / 4 } else { fours };
-            by_rows!(
-                x.len(),
-                [1, 2, 3, 4],
-                q8_0_rows(quants, scales, fours, x, sums)
-            );
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        for ((quants, scales), x) in tile
+            .quants
+            .iter()
+            .zip(tile.scales)
+            .zip(x.blocks.chunks_exact(x.rows))
+        {
+            prefetch(quants);
+            for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
+                let fours = if x.len() < 3 { BLOCK / 4 } else { fours };
+                by_rows!(
+                    x.len(),
+                    [1, 2, 3, 4],
+                    q8_0_rows(quants, scales, fours, x, sums)
+                );
+            }
         }
     }
 }
@@ -155,24 +157,26 @@ fn q8_0_rows<const ROWS: usize>(
 
 /// See [`super::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
+pub(crate) fn q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
     sums.fill([0.0; q4::WIDTH]);
     // Unknown to the compiler for the same reason as above.
     let eights = std::hint::black_box(BLOCK / 8);
-    for ((quants, scales), x) in tile
-        .quants
-        .iter()
-        .zip(tile.scales)
-        .zip(x.blocks.chunks_exact(x.rows))
-    {
-        prefetch(quants);
-        for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
-            let eights = if x.len() < 3 { BLOCK / 8 } else { eights };
-            by_rows!(
-                x.len(),
-                [1, 2, 3, 4],
-                q4_rows(quants, scales, eights, x, sums)
-            );
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        for ((quants, scales), x) in tile
+            .quants
+            .iter()
+            .zip(tile.scales)
+            .zip(x.blocks.chunks_exact(x.rows))
+        {
+            prefetch(quants);
+            for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
+                let eights = if x.len() < 3 { BLOCK / 8 } else { eights };
+                by_rows!(
+                    x.len(),
+                    [1, 2, 3, 4],
+                    q4_rows(quants, scales, eights, x, sums)
+                );
+            }
         }
     }
 }

@@ -74,12 +74,14 @@ fn f32_rows<const ROWS: usize>(
 
 /// See [`super::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
-    by_rows!(
-        x.rows,
-        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
-        q8_0_rows(tile, x, sums)
-    );
+pub(crate) fn q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        by_rows!(
+            x.rows,
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            q8_0_rows(*tile, x, sums)
+        );
+    }
 }
 
 /// `ROWS` rows, whose sums stand in registers from the first block to the last.
@@ -120,12 +122,14 @@ fn q8_0_rows<const ROWS: usize>(
 
 /// See [`super::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
-    by_rows!(
-        x.rows,
-        [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
-        q4_rows(tile, x, sums)
-    );
+pub(crate) fn q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        by_rows!(
+            x.rows,
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            q4_rows(*tile, x, sums)
+        );
+    }
 }
 
 /// `ROWS` rows, whose sums stand in registers from the first block to the last.

@@ -13,6 +13,8 @@ macro_rules! by_rows {
     };
 }
 #[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
@@ -32,6 +34,8 @@ const ALONE_BYTES: usize = 256 << 10;
 /// Bytes of weights times rows that a range of tiles has at least: some microseconds, long beside taking it,
 /// short beside the wait for whoever took the last one.
 const LEAST_WORK: usize = 128 << 10;
+/// Tiles that a kernel takes together.
+const STRIP: usize = 4;
 
 /// One matrix of [`Compute::multiply_many`] and where its results go.
 pub struct Product<'a> {
@@ -137,37 +141,44 @@ impl Product<'_> {
     fn tiles(&self, input: &Input<'_>, range: Range<usize>) {
         let Input { isa, quantised, .. } = *input;
         match &self.matrix.tiles {
-            Tiles::F32(tiles) => self.each(input, range, |tile, group, sums| {
+            Tiles::F32(tiles) => self.each(input, range, |strip, group, sums| {
                 let inputs = self.matrix.inputs();
-                let x = &input.x[group * GROUP * inputs..][..sums.len() * inputs];
-                f32(isa, tiles.tile(tile), x, sums);
+                let rows = sums.len() / strip.len();
+                let x = &input.x[group * GROUP * inputs..][..rows * inputs];
+                for (tile, sums) in strip.zip(sums.chunks_exact_mut(rows)) {
+                    f32(isa, tiles.tile(tile), x, sums);
+                }
             }),
-            Tiles::Q8_0(tiles) => self.each(input, range, |tile, group, sums| {
-                q8_0(isa, tiles.tile(tile), quantised.group(group), sums);
+            Tiles::Q8_0(tiles) => self.each(input, range, |strip, group, sums| {
+                let strip = Strip::of(strip, |tile| tiles.tile(tile));
+                q8_0(isa, strip.tiles(), quantised.group(group), sums);
             }),
-            Tiles::Q4(tiles) => self.each(input, range, |tile, group, sums| {
-                q4(isa, tiles.tile(tile), quantised.group(group), sums);
+            Tiles::Q4(tiles) => self.each(input, range, |strip, group, sums| {
+                let strip = Strip::of(strip, |tile| tiles.tile(tile));
+                q4(isa, strip.tiles(), quantised.group(group), sums);
             }),
         }
     }
 
-    /// Calls `kernel(tile, group, sums)` for every tile and group of rows, and writes the sums, without the
-    /// last tile's padding, into the rows.
+    /// Calls `kernel(strip, group, sums)` for every few tiles and group of rows, and writes the sums (tile by tile,
+    /// each row by row), without the last tile's padding, into the rows.
     fn each<const WIDTH: usize>(
         &self,
         input: &Input<'_>,
         range: Range<usize>,
-        kernel: impl Fn(usize, usize, &mut [[f32; WIDTH]]),
+        kernel: impl Fn(Range<usize>, usize, &mut [[f32; WIDTH]]),
     ) {
         let outputs = self.matrix.outputs();
-        let mut sums = [[0.0; WIDTH]; GROUP];
-        for tile in range {
-            let first = tile * WIDTH;
+        let mut sums = [[0.0; WIDTH]; STRIP * GROUP];
+        for strip in range.clone().step_by(STRIP) {
+            let strip = strip..range.end.min(strip + STRIP);
             for group in 0..input.rows.div_ceil(GROUP) {
-                let sums = &mut sums[..GROUP.min(input.rows - group * GROUP)];
-                kernel(tile, group, sums);
-                for (row, sums) in sums.iter().enumerate() {
-                    let start = (group * GROUP + row) * outputs + first;
+                let rows = GROUP.min(input.rows - group * GROUP);
+                let sums = &mut sums[..strip.len() * rows];
+                kernel(strip.clone(), group, sums);
+                for (index, sums) in sums.iter().enumerate() {
+                    let first = (strip.start + index / rows) * WIDTH;
+                    let start = (group * GROUP + index % rows) * outputs + first;
                     let width = WIDTH.min(outputs - first);
                     // SAFETY: columns of this tile, which is in one range of the job, on one thread.
                     let out = unsafe { self.out.piece(start..start + width) };
@@ -181,6 +192,28 @@ impl Product<'_> {
     }
 }
 
+/// Some neighbouring tiles.
+struct Strip<T> {
+    tiles: [T; STRIP],
+    len: usize,
+}
+
+impl<T> Strip<T> {
+    /// The tiles in `range`, at most [`STRIP`] and at least one.
+    fn of(range: Range<usize>, tile: impl Fn(usize) -> T) -> Self {
+        // The last one fills the places that are left, where nobody looks.
+        let place = |index: usize| tile((range.start + index).min(range.end - 1));
+        Self {
+            tiles: std::array::from_fn(place),
+            len: range.len(),
+        }
+    }
+
+    fn tiles(&self) -> &[T] {
+        &self.tiles[..self.len]
+    }
+}
+
 by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]));
-by_isa!(q8_0(tile: q8_0::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]));
-by_isa!(q4(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]));
+by_isa!(q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]));
+by_isa!(q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]));
