@@ -4,8 +4,8 @@ use std::ops::Deref;
 
 use anyhow::Result;
 
-use super::{Container, docker, free_address};
-use crate::Client;
+use super::{Container, docker};
+use crate::{Client, process};
 
 /// A container of an image alone, as confined as compose and Kubernetes have ours; dropping it removes it.
 pub struct Single {
@@ -20,7 +20,7 @@ impl Single {
     /// # Errors
     /// When it does not start, with what was said.
     pub fn run(image: &str, options: &[&str], command: &[&str]) -> Result<Self> {
-        let api = free_address()?;
+        let api = process::free_address()?;
         let publish = format!("--publish={api}:8080");
         let confined = ["run", "--detach", "--read-only", "--cap-drop=ALL", &publish];
         let id = docker(&[&confined, options, &[image], command].concat())?;
