@@ -137,6 +137,17 @@ impl Browser {
         Ok(())
     }
 
+    /// Every address in the tab's history.
+    ///
+    /// # Errors
+    /// When the browser does not say.
+    pub fn addresses(&mut self) -> Result<Vec<String>> {
+        let history = self.call("Page.getNavigationHistory", json!({}))?;
+        let entries = history["entries"].as_array().context("no history")?;
+        let addresses = entries.iter().filter_map(|entry| entry["url"].as_str());
+        Ok(addresses.map(str::to_owned).collect())
+    }
+
     /// The value of a JavaScript expression.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ import { Acceptance } from "./acceptance.js";
 import { Form } from "./form.js";
 import { Lanes } from "./lanes.js";
 import { Race } from "./race.js";
-import { complete, explain, health, model } from "./request.js";
+import { complete, explain, health, model, takeKey } from "./request.js";
 import { TextView, element, make } from "./text.js";
 
 /** How often the server is asked for its levels, in milliseconds. */
@@ -14,18 +14,23 @@ const form = new Form();
 const race = new Race();
 let text, lanes, acceptance, names, running, last;
 
+takeKey();
+addEventListener("hashchange", () => { if (takeKey() && !names) start(); });
 start();
 
 async function start() {
+  clearTimeout(start.timer);
   watch();
   let offered;
   try {
     offered = await model();
   } catch (failure) {
+    if (names) return; // another start, with a key, was sooner
     notice(...explain(failure));
-    setTimeout(start, HEALTH);
+    if (failure.status !== 401) start.timer = setTimeout(start, HEALTH); // else a key is to come first
     return;
   }
+  if (names) return;
   notice();
   names = offered.cascade.levels.map((level) => level.name);
   form.offer(offered);
@@ -40,6 +45,7 @@ async function start() {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); generate(); }
     if (event.key === "Escape") { running?.abort(); element("tip").hidden = true; }
   });
+  element("generate").disabled = false;
   document.body.dataset.ready = "true";
 }
 

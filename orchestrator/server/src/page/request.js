@@ -10,9 +10,24 @@ export class Refused extends Error {
   }
 }
 
-/** A key, where the server asks for one, stands behind #key= in the page's address: browsers keep that part to themselves. */
-function key() {
-  return new URLSearchParams(location.hash.slice(1)).get("key");
+/** Where this tab keeps its key. */
+const KEY = "csd-key";
+
+let key;
+try { key = sessionStorage.getItem(KEY); } catch { /* a browser that keeps nothing forgets it when the page is loaded again */ }
+
+/**
+ * A key, where the server asks for one, comes behind #key= in the page's address: browsers keep that part to themselves.
+ * It is taken out of there at once, lest it be looked at, shared or remembered. Returns whether there was one.
+ */
+export function takeKey() {
+  // As it is, but for the characters that browsers write otherwise there.
+  const given = location.hash.match(/^#key=(.+)$/)?.[1].replace(/%(22|3C|3E|60)/g, (written) => decodeURIComponent(written));
+  if (!given) return false;
+  key = given;
+  history.replaceState(null, "", location.pathname + location.search);
+  try { sessionStorage.setItem(KEY, key); } catch { /* as above */ }
+  return true;
 }
 
 /** What a status means for the one who asked; the server's own message says the rest. */
@@ -22,7 +37,10 @@ export function explain(failure) {
     case 0: return ["The server does not answer.", "Is csd still running? " + failure.message];
     case 200: return ["The text is incomplete.", `The stream broke off: ${failure.message}. What stands above is the target’s own, as far as it goes.`];
     case 400: return ["The server refuses this request.", failure.message];
-    case 401: return ["The server asks for an API key.", `Add #key=YOUR-KEY to this page’s address and load it again. It says: ${failure.message}.`];
+    case 401: return [
+      key ? "The server does not know this API key." : "The server asks for an API key.",
+      `Open ${location.origin}${location.pathname}#key=YOUR-KEY, with ${key ? "another" : "your"} key for YOUR-KEY. This tab keeps it, and takes it out of the address.`,
+    ];
     case 429: return ["All places are taken.", `The server writes a bounded number of texts at once and keeps a bounded queue; both are full. It says: ${failure.message}.${again}`];
     case 503: return ["The target cannot be reached.", `Drafters may come and go, but nobody else writes the target’s text. It says: ${failure.message}.${again}`];
     default: return [`The server answered with status ${failure.status}.`, failure.message];
@@ -67,7 +85,7 @@ async function refusal(response) {
 }
 
 async function send(path, options = {}) {
-  const authorization = key() ? { authorization: `Bearer ${key()}` } : {};
+  const authorization = key ? { authorization: `Bearer ${key}` } : {};
   options = { ...options, headers: { ...options.headers, ...authorization } };
   try {
     return await fetch(path, options);
