@@ -54,7 +54,7 @@ fn main() -> Result<()> {
             .filter(|span| span.trace == shown.trace)
             .collect(),
     );
-    let round = trace.richest_round()?;
+    let round = trace.cascaded_round()?;
 
     let mut page = Browser::start(1500, 1090, false)?;
     viewer.open(&mut page, &shown.trace, trace.0.len())?;
@@ -91,18 +91,15 @@ impl<'a> Trace<'a> {
         under.into_iter().copied()
     }
 
-    /// The round of which most is to be seen: the first whose draft has the most turns in it.
-    fn richest_round(&self) -> Result<&'a Span> {
-        let rounds = self.0.iter().copied().filter(|span| span.name == "round");
-        let mut rounds: Vec<_> = rounds.collect();
-        rounds.sort_by_key(|round| round.start);
-        let turns = |round: &&Span| {
-            self.under(round)
-                .map(|turn| self.under(turn).count())
-                .sum::<usize>()
+    /// The first round in which a drafter reviews what others draft for it. Later ones leave less room for their names.
+    fn cascaded_round(&self) -> Result<&'a Span> {
+        let is_review = |span: &Span| span.name.starts_with("review ");
+        let cascaded = |round: &&Span| {
+            let mut turns = self.under(round);
+            round.name == "round" && turns.any(|turn| self.under(turn).any(is_review))
         };
-        let most = rounds.iter().map(&turns).max();
-        let richest = rounds.into_iter().find(|round| Some(turns(round)) == most);
-        richest.context("a trace without a round")
+        let rounds = self.0.iter().copied().filter(cascaded);
+        let first = rounds.min_by_key(|round| round.start);
+        first.context("no drafter reviewed anything")
     }
 }
