@@ -1,5 +1,5 @@
 //! What does a forward cost beside its products? Prints microseconds a layer of attention, cache writes, norm,
-//! rope and gated activation for 1 and 8 rows at some context lengths.
+//! rope and gated activation for 1, 8 and 16 rows at some context lengths.
 //!
 //! `cargo run --release -p csd-kernel --example beside -- [enlarged|target|draft|mini] [THREADS]`
 
@@ -63,7 +63,7 @@ fn main() {
     );
     println!("microseconds, best of many:");
 
-    for rows in [1, 8] {
+    for rows in [1, 8, 16] {
         let width = heads.query * heads.dim;
         let numbers = |count: usize| -> Vec<f32> {
             (0..count)

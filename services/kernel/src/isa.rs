@@ -152,9 +152,9 @@ fn proof(isa: Isa, kind: Kind) -> Option<Vec<u32>> {
     Some(bits)
 }
 
-/// Defines a function whose plain body is compiled once for the baseline and once for AVX2 with FMA.
+/// Defines a function whose plain body is compiled for the baseline, for AVX2 with FMA, and for AVX-512.
 ///
-/// Rust never reorders or fuses floating-point operations by itself, so both give the same bits: only the
+/// Rust never reorders or fuses floating-point operations by itself, so all give the same bits: only the
 /// number of lanes at work differs.
 macro_rules! per_isa {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $type:ty),* $(,)?) $body:block) => {
@@ -170,11 +170,20 @@ macro_rules! per_isa {
             }
 
             #[cfg(target_arch = "x86_64")]
-            if isa >= $crate::isa::Isa::Avx2 {
-                // SAFETY: a `Compute` holds only an instruction set that this processor has, and all others
-                // include AVX2 and FMA.
-                #[expect(unsafe_code, reason = "calls the same body compiled for a detected instruction set")]
-                return unsafe { wide($($arg),*) };
+            #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512vl")]
+            fn widest($($arg: $type),*) {
+                plain($($arg),*);
+            }
+
+            // SAFETY: a `Compute` holds only an instruction set that this processor has; AMX includes AVX-512.
+            #[cfg(target_arch = "x86_64")]
+            #[expect(unsafe_code, reason = "calls the same body compiled for a detected instruction set")]
+            match isa {
+                $crate::isa::Isa::Portable => {}
+                $crate::isa::Isa::Avx2 => return unsafe { wide($($arg),*) },
+                $crate::isa::Isa::Avx512Vnni | $crate::isa::Isa::Amx => {
+                    return unsafe { widest($($arg),*) };
+                }
             }
             #[cfg(not(target_arch = "x86_64"))]
             let _ = isa;

@@ -30,7 +30,7 @@ use crate::pool::Pool;
 pub(crate) const GROUP: usize = 16;
 
 /// Blocks that are quantised by the caller alone: waking a helper costs more.
-const ALONE_BLOCKS: usize = 2048;
+const ALONE_BLOCKS: usize = 512;
 /// Blocks of each row that are shared out together.
 const UNIT_BLOCKS: usize = 4;
 

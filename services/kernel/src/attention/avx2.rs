@@ -1,6 +1,4 @@
 //! The products of one page with AVX2 and FMA: the same bits as `portable`.
-//!
-//! AVX-512 uses them too: what bounds them is the second cache, not the registers' width.
 
 #![expect(
     unsafe_code,
@@ -16,13 +14,13 @@ use crate::cache::PAGE;
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn scores(queries: &mut [Query<'_>], keys: &[f32]) {
     let keys = keys.as_chunks().0;
-    match queries {
-        [a] => score_parts::<1, 8>([a], keys),
-        [a, b] => score_parts::<2, 4>([a, b], keys),
-        [a, b, c] => score_parts::<3, 4>([a, b, c], keys),
-        more => more
-            .iter_mut()
-            .for_each(|query| score_parts::<1, 8>([query], keys)),
+    for queries in queries.chunks_mut(3) {
+        match queries {
+            [a] => score_parts::<1, 8>([a], keys),
+            [a, b] => score_parts::<2, 4>([a, b], keys),
+            [a, b, c] => score_parts::<3, 4>([a, b, c], keys),
+            _ => unreachable!("chunks of one to three"),
+        }
     }
 }
 
@@ -66,13 +64,13 @@ pub(super) fn weigh(queries: &mut [Query<'_>], from: usize, to: usize, values: &
     if from >= to {
         return;
     }
-    match queries {
-        [a] => weigh_all::<1, 8>([a], from, to, values),
-        [a, b] => weigh_all::<2, 4>([a, b], from, to, values),
-        [a, b, c] => weigh_all::<3, 4>([a, b, c], from, to, values),
-        more => more
-            .iter_mut()
-            .for_each(|query| weigh_all::<1, 8>([query], from, to, values)),
+    for queries in queries.chunks_mut(3) {
+        match queries {
+            [a] => weigh_all::<1, 8>([a], from, to, values),
+            [a, b] => weigh_all::<2, 4>([a, b], from, to, values),
+            [a, b, c] => weigh_all::<3, 4>([a, b, c], from, to, values),
+            _ => unreachable!("chunks of one to three"),
+        }
     }
 }
 

@@ -8,8 +8,8 @@
 //!    `out[d] = fma(e, v[d], out[d])` in order of position.
 //! 4. The lanes are summed 8 + 8, 4 + 4, 2 + 2, 1 + 1, and `out[d]` is multiplied by one over that.
 //!
-//! Queries that read the same keys (heads of one group, rows of one sequence) walk the pages together, and three
-//! at a time a key feeds three products while it is in a register. Their numbers never meet.
+//! Queries that read the same keys (heads of one group, rows of one sequence) walk the pages together, and some
+//! at a time, so that a key feeds three or six products while it is in a register. Their numbers never meet.
 
 #![expect(
     unsafe_code,
@@ -18,10 +18,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod portable;
 
 #[cfg(target_arch = "x86_64")]
-use self::{avx2 as avx512, avx2 as amx};
+use self::avx512 as amx;
 use crate::cache::{Cache, PAGE};
 use crate::compute::Compute;
 use crate::exp::exp;
@@ -30,8 +32,8 @@ use crate::pool::Scatter;
 
 /// Lanes that the weights of a row are summed in.
 const LANES: usize = 16;
-/// Queries whose sums stand in registers together.
-const TOGETHER: usize = 3;
+/// Queries whose sums stand in registers together, at most: AVX2 takes three.
+const TOGETHER: usize = 6;
 /// Queries that take a page while it is in the first cache.
 const AT_ONCE: usize = 24;
 /// Rows that are shared out together: neighbours mostly share their sequence's keys.
@@ -256,8 +258,22 @@ per_isa! {
             return;
         }
         query.weights.iter_mut().for_each(|score| *score *= root);
-        let larger = |most: f32, score: &f32| if *score > most { *score } else { most };
-        let most = query.weights[..count].iter().fold(query.most, larger);
+        query.weights[count..].fill(f32::NEG_INFINITY);
+        // In lanes, then halves upon halves, so that 64 comparisons are not one chain: the largest is the same in any
+        // order.
+        let larger = |most: f32, score: f32| if score > most { score } else { most };
+        let mut mosts = [query.most; LANES];
+        for scores in query.weights.as_chunks::<LANES>().0 {
+            for (most, score) in mosts.iter_mut().zip(scores) {
+                *most = larger(*most, *score);
+            }
+        }
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                mosts[lane] = larger(mosts[lane], mosts[lane + half]);
+            }
+        }
+        let most = mosts[0];
         if most > query.most {
             let shrink = exp(query.most - most);
             query.lanes.iter_mut().for_each(|lane| *lane *= shrink);
