@@ -63,7 +63,7 @@ impl Settings {
     /// bound by arithmetic early, but only small models are held so.
     pub(crate) fn cheap_rows(&self) -> usize {
         let bound = match (self.weights, Isa::detect()) {
-            (Weights::F32, _) | (_, Isa::Avx512Vnni) => 16,
+            (Weights::F32, _) | (_, Isa::Avx512Vnni | Isa::Amx) => 16,
             _ => 8,
         };
         self.rows.unwrap_or(bound).max(1)
