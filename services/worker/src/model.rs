@@ -153,10 +153,9 @@ impl NeuralLevel {
         Ok(Self {
             description: Arc::new(description),
             engine,
-            assistant: match assistant.transpose()? {
-                Some(assistant) => Some(Arc::new(Timed(assistant))),
-                None => None,
-            },
+            assistant: assistant
+                .transpose()?
+                .map(|assistant| Arc::new(Timed(assistant)) as _),
         })
     }
 }

@@ -9,7 +9,7 @@
 use csd_level::{Kind, Prospects};
 
 use super::{
-    acceptance::{Acceptance, Source, TextAcceptance},
+    acceptance::{Acceptance, Outlook, Source, TextAcceptance},
     prices::Prices,
     writing,
 };
@@ -71,6 +71,9 @@ impl View<'_> {
     /// Every turn of a neural level that the situation allows.
     pub(super) fn offers(&self, situation: &Situation<'_>) -> Vec<Offer> {
         let mut offers = Vec::new();
+        let review = self.rows(situation);
+        let last = situation.levels.len() - 1;
+        let assistant = self.outlook(situation, &[Source::wrote(last)], true);
         for level in situation.reviewer + 1..situation.levels.len() {
             let description = &situation.levels[level];
             let end = situation.context + situation.draft.len();
@@ -85,7 +88,7 @@ impl View<'_> {
                 &[0]
             };
             for &assist in modes {
-                offers.extend(self.writing(situation, level, room, assist));
+                offers.extend(self.writing(situation, (&review, &assistant), level, room, assist));
             }
             for below in level + 1..situation.levels.len() {
                 let covered =
@@ -101,10 +104,24 @@ impl View<'_> {
         offers
     }
 
-    /// A level writes by itself, until more would not pay.
+    /// The outlook for tokens of some sources in this situation.
+    fn outlook(&self, situation: &Situation<'_>, sources: &[Source], stated: bool) -> Outlook {
+        let reviewer = situation.reviewer;
+        let acceptance = self.acceptance;
+        let outlook = acceptance.outlook(self.text, reviewer, sources, stated);
+        let decay = situation.worth.decay;
+        Outlook {
+            passes: outlook.passes.map(|passes| passes * decay),
+            ..outlook
+        }
+    }
+
+    /// A level writes by itself, until more would not pay. Given what every level's offers rest on: the seconds of the
+    /// review by the length of the draft, and the outlook for Max-Gram's tokens.
     fn writing(
         &self,
         situation: &Situation<'_>,
+        (review, assistant): (&[f64], &Outlook),
         level: usize,
         room: usize,
         assist: usize,
@@ -114,24 +131,15 @@ impl View<'_> {
         let Some(forward) = prices.token(assist, rows) else {
             return Vec::new();
         };
-        let last = situation.levels.len() - 1;
-        let outlook = |sources: &[Source], stated| {
-            let reviewer = situation.reviewer;
-            let acceptance = self.acceptance;
-            let mut outlook = acceptance.outlook(self.text, reviewer, sources, stated);
-            let decay = situation.worth.decay;
-            outlook.passes = outlook.passes.map(|passes| passes * decay);
-            outlook
+        let own: &[Source] = match assist {
+            0 => &[Source::wrote(level)],
+            _ => &[
+                Source::wrote(level),
+                Source::approved(level),
+                Source::corrected(level),
+            ],
         };
-        let own = match assist {
-            0 => outlook(&[Source::wrote(level)], false),
-            _ => outlook(
-                &[Source::wrote, Source::approved, Source::corrected].map(|of| of(level)),
-                false,
-            ),
-        };
-        let assistant = outlook(&[Source::wrote(last)], true);
-        let review = self.rows(situation);
+        let own = self.outlook(situation, own, false);
         let len = situation.draft.len();
         let hidden = situation.hidden.as_secs_f64() > prices.around() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
@@ -166,7 +174,7 @@ impl View<'_> {
             }
         };
         // The length that is worth most by itself, and shorter ones, for what another level may add.
-        let alone = (1..=room).map(|length| (length, self.take(&review, &offer(length), state).0));
+        let alone = (1..=room).map(|length| (length, self.take(review, &offer(length), state).0));
         let Some((best, _)) = alone.max_by(|a, b| a.1.total_cmp(&b.1)) else {
             return Vec::new();
         };

@@ -96,18 +96,16 @@ impl Prices {
             let part = (rows as f64 - at) / (next - at);
             return Some(seconds + part * (more - seconds));
         }
-        let most = STEPS[step(rows)];
-        let known = self.forward[step(rows)].get().is_some() || at >= most as f64;
-        if known && rows < MANY {
+        if rows >= MANY {
+            // So many rows fill any tile: the last of them is as dear as the others.
+            return Some(seconds * (rows as f64 / at.max(cheap as f64)).max(1.0));
+        }
+        let known = self.forward[step(rows)].get().is_some() || at >= STEPS[step(rows)] as f64;
+        if known {
             return Some(seconds);
         }
         let tiles = |rows: f64| (rows.max(1.0) / cheap.max(1) as f64).ceil();
-        let beyond = match rows < MANY {
-            true => tiles(rows as f64) / tiles(at),
-            // So many rows fill any tile: the last of them is as dear as the others.
-            false => (rows as f64 / at.max(cheap as f64)).max(1.0),
-        };
-        Some(seconds * beyond.max(1.0))
+        Some(seconds * (tiles(rows as f64) / tiles(at)).max(1.0))
     }
 
     /// Seconds of a review of so many rows of one text.

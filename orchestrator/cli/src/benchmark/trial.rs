@@ -88,7 +88,8 @@ impl Trial<'_> {
     }
 
     /// The fastest of a family's settings on these prompts: after every few prompts the slower half is given up, until one
-    /// is left or the prompts are used up; one that learns writes them all. Differences between their texts are added to `differences`.
+    /// is left or the prompts are used up; one that learns writes them all. Differences between their texts are added to
+    /// `differences`.
     ///
     /// # Errors
     /// A text cannot be written.
