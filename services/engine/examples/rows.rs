@@ -1,6 +1,6 @@
 //! What a review of k rows costs over some contexts, what reading a prompt costs, and what a model takes in memory.
 //!
-//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|q8_0|q4_k] [THREADS]`
+//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|q8_0|q4_k] [THREADS, all if not said]`
 //!
 //! One row is also told as the share of this machine's read bandwidth, measured beside it, at which it reads the weights
 //! (an embedding that is not the output layer too counts as read, though it is not).
@@ -94,7 +94,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some("q4_k") => Weights::Q4K,
         Some(other) => return Err(format!("{other}: f32, q8_0 or q4_k").into()),
     };
-    let threads = arguments.next().map_or(Ok(1), |text| text.parse())?;
+    let all = || thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments
+        .next()
+        .map_or_else(|| Ok(all()), |text| text.parse())?;
     let began = Instant::now();
     let engine = Engine::load(Settings {
         weights,

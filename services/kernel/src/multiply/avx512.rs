@@ -102,7 +102,8 @@ fn q8_0_rows<const ROWS: usize>(
             let weights: [__m512i; BLOCK / 4] =
                 std::array::from_fn(|four| _mm512_load_si512(weights.add(four)));
             let scales = _mm512_cvtph_ps(_mm256_load_si256(scales.0.as_ptr().cast()));
-            for (row, (x, sum)) in x.iter().zip(&mut sum).enumerate() {
+            each_row!(row in ROWS {
+                let x = &x[row];
                 // Two sums, so that eight products are not one chain.
                 let mut whole = [_mm512_set1_epi32(x.correction), _mm512_setzero_si512()];
                 for (four, weights) in weights.iter().enumerate() {
@@ -112,9 +113,9 @@ fn q8_0_rows<const ROWS: usize>(
                 }
                 let whole = _mm512_cvtepi32_ps(_mm512_add_epi32(whole[0], whole[1]));
                 let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scale));
-                *sum = _mm512_fmadd_ps(whole, scale, *sum);
+                sum[row] = _mm512_fmadd_ps(whole, scale, sum[row]);
                 prefetch::<_, ROWS>(quants, row);
-            }
+            });
         }
     }
     store(&sum, sums);
@@ -154,7 +155,8 @@ fn q4_rows<const ROWS: usize>(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32
             let halves =
                 |bits: &[u16; 16]| _mm512_cvtph_ps(_mm256_load_si256(bits.as_ptr().cast()));
             let (scales, minima) = (halves(&scales.scales), halves(&scales.minima));
-            for (row, (x, sum)) in x.iter().zip(&mut sum).enumerate() {
+            each_row!(row in ROWS {
+                let x = &x[row];
                 // Two sums, so that eight products are not one chain.
                 let mut whole = [_mm512_setzero_si512(); 2];
                 for (eight, weights) in weights.iter().enumerate() {
@@ -166,10 +168,10 @@ fn q4_rows<const ROWS: usize>(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32
                 }
                 let whole = _mm512_cvtepi32_ps(_mm512_add_epi32(whole[0], whole[1]));
                 let scale = _mm512_mul_ps(scales, _mm512_set1_ps(x.scale));
-                *sum = _mm512_fmadd_ps(whole, scale, *sum);
-                *sum = _mm512_fnmadd_ps(minima, _mm512_set1_ps(x.total), *sum);
+                sum[row] = _mm512_fmadd_ps(whole, scale, sum[row]);
+                sum[row] = _mm512_fnmadd_ps(minima, _mm512_set1_ps(x.total), sum[row]);
                 prefetch::<_, ROWS>(quants, row);
-            }
+            });
         }
     }
     store(&sum, sums);

@@ -12,6 +12,23 @@ macro_rules! by_rows {
         }
     };
 }
+
+/// Repeats a block for `row` = 0, 1, … below the constant `rows`, which is at most 16, written out one by one.
+///
+/// What a loop over rows keeps in an array is in registers only if the compiler unrolls the loop, and it refuses
+/// from some nine rows on: the sums then go through memory, and twelve rows cost twice as much.
+#[cfg(target_arch = "x86_64")]
+macro_rules! each_row {
+    ($row:ident in $rows:ident $body:block) => {
+        each_row!([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], $row in $rows $body)
+    };
+    ([$($index:literal),*], $row:ident in $rows:ident $body:block) => {
+        $(if $index < $rows {
+            let $row: usize = $index;
+            $body
+        })*
+    };
+}
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
