@@ -11,28 +11,35 @@ use serde::Serialize;
 pub(crate) struct Interval {
     /// The mean.
     pub(crate) mean: f64,
-    /// The lower end.
-    pub(crate) low: f64,
+    /// The lower end; one value has no spread.
+    pub(crate) low: Option<f64>,
     /// The upper end.
-    pub(crate) high: f64,
+    pub(crate) high: Option<f64>,
 }
 
 impl Interval {
-    /// Of positive values; none of fewer than two, which have no spread.
+    /// Of positive values, if there are any.
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let logs: Vec<f64> = values.map(f64::ln).collect();
-        if logs.len() < 2 {
+        if logs.is_empty() {
             return None;
         }
         let count = logs.len() as f64;
         let centre = logs.iter().sum::<f64>() / count;
+        if logs.len() < 2 {
+            return Some(Self {
+                mean: centre.exp(),
+                low: None,
+                high: None,
+            });
+        }
         let squares = logs.iter().map(|log| (log - centre).powi(2));
         let variance = squares.sum::<f64>() / (count - 1.0);
         let half = student(count - 1.0) * (variance / count).sqrt();
         Some(Self {
             mean: centre.exp(),
-            low: (centre - half).exp(),
-            high: (centre + half).exp(),
+            low: Some((centre - half).exp()),
+            high: Some((centre + half).exp()),
         })
     }
 
@@ -89,9 +96,21 @@ mod tests {
         let base = [100.0, 50.0, 200.0, 80.0];
         let own: Vec<f64> = base.iter().map(|speed| speed * 2.0).collect();
         let ratio = Interval::of_ratios(&own, &base).expect("four pairs");
-        assert!((ratio.mean - 2.0).abs() < 1e-9 && ratio.high - ratio.low < 1e-9);
+        let spread = ratio.low.zip(ratio.high);
+        assert!((ratio.mean - 2.0).abs() < 1e-9);
+        assert!(spread.is_some_and(|(low, high)| high - low < 1e-9));
         let alone = Interval::of(own.into_iter()).expect("four");
-        assert!(alone.low < 100.0 && alone.high > 300.0, "{alone:?}");
-        assert_eq!(Interval::of([1.0].into_iter()), None);
+        assert!(
+            alone.low < Some(100.0) && alone.high > Some(300.0),
+            "{alone:?}"
+        );
+    }
+
+    #[test]
+    fn one_value_has_no_spread_and_none_no_mean() {
+        let one = Interval::of([4.0].into_iter()).expect("one");
+        assert!((one.mean - 4.0).abs() < 1e-9);
+        assert_eq!((one.low, one.high), (None, None));
+        assert_eq!(Interval::of([].into_iter()), None);
     }
 }

@@ -26,7 +26,7 @@ pub(crate) fn speeds(run: &Run) -> String {
             .arms
             .iter()
             .filter_map(|arm| arm.speed)
-            .map(|speed| speed.high);
+            .map(|speed| speed.high.unwrap_or(speed.mean));
         let scale = Scale::up_to(highest.fold(0.0, f64::max));
         let mut panel = Panel::new(format!("{}: tokens/s", title(cell)));
         for (index, arm) in cell.arms.iter().enumerate() {
@@ -34,9 +34,11 @@ pub(crate) fn speeds(run: &Run) -> String {
             let times = arm.to_target.map(|ratio| format!(" ({:.2} ×)", ratio.mean));
             let mut row = panel.row(&arm.name);
             row.bar(0.0, scale.of(speed.mean), COLOURS[index % COLOURS.len()]);
-            row.whisker(scale.of(speed.low), scale.of(speed.high));
+            if let Some((low, high)) = speed.low.zip(speed.high) {
+                row.whisker(scale.of(low), scale.of(high));
+            }
             row.value(
-                scale.of(speed.high),
+                scale.of(speed.high.unwrap_or(speed.mean)),
                 &format!("{:.0}{}", speed.mean, times.unwrap_or_default()),
             );
         }

@@ -114,7 +114,10 @@ fn arm(score: &Score, prompts: usize) -> [String; 10] {
 
 fn interval(interval: Option<Interval>, digits: usize) -> String {
     interval.map_or_else(String::new, |Interval { mean, low, high }| {
-        format!("{mean:.digits$} ({low:.digits$} … {high:.digits$})")
+        match low.zip(high) {
+            Some((low, high)) => format!("{mean:.digits$} ({low:.digits$} … {high:.digits$})"),
+            None => format!("{mean:.digits$}"),
+        }
     })
 }
 
