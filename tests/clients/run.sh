@@ -60,7 +60,7 @@ CHECK
 echo "== aiperf"
 "$venv/bin/aiperf" profile --model tiny --url "$url" --endpoint-type chat --streaming --tokenizer models/tiny/target \
   --concurrency 2 --request-count 12 --synthetic-input-tokens-mean 64 --synthetic-input-tokens-stddev 0 \
-  --output-tokens-mean 32 --output-tokens-stddev 0 --ui none --artifact-dir "$work/aiperf" > "$work/aiperf.log" 2>&1 \
+  --output-tokens-mean 32 --output-tokens-stddev 0 --extra-inputs ignore_eos:true --random-seed 1 --ui none --artifact-dir "$work/aiperf" > "$work/aiperf.log" 2>&1 \
   || { tail -30 "$work/aiperf.log"; exit 1; }
 "$venv/bin/python" - "$work/aiperf" <<'CHECK'
 import json, pathlib, sys
