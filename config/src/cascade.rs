@@ -164,6 +164,8 @@ pub enum Source {
 pub enum Weights {
     /// As 32-bit floats. A GGUF file's quantised tensors stay quantised.
     F32,
+    /// As 16-bit floats (bfloat16): half the bytes, and the same numbers for a checkpoint stored so.
+    Bf16,
     /// 8-bit blocks of 32.
     Q8_0,
     /// 4-bit super-blocks of 256.

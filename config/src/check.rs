@@ -165,6 +165,7 @@ impl Check<'_> {
                 model,
                 weights: match raw.dtype {
                     None | Some(raw::Dtype::F32) => Weights::F32,
+                    Some(raw::Dtype::Bf16) => Weights::Bf16,
                     Some(raw::Dtype::Q8_0) => Weights::Q8_0,
                     Some(raw::Dtype::Q4K) => Weights::Q4K,
                 },

@@ -106,6 +106,7 @@ pub(crate) enum Kind {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Dtype {
     F32,
+    Bf16,
     #[serde(rename = "q8_0")]
     Q8_0,
     #[serde(rename = "q4_k")]

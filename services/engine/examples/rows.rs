@@ -1,6 +1,6 @@
 //! What a review of k rows costs over some contexts, what reading a prompt costs, and what a model takes in memory.
 //!
-//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|q8_0|q4_k] [THREADS, all if not said]`
+//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|bf16|q8_0|q4_k] [THREADS, all if not said]`
 //!
 //! One row is also told as the share of this machine's read bandwidth, measured beside it, at which it reads the weights
 //! (an embedding that is not the output layer too counts as read, though it is not).
@@ -90,9 +90,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model = arguments.next().ok_or("which model?")?;
     let weights = match arguments.next().as_deref() {
         None | Some("f32") => Weights::F32,
+        Some("bf16") => Weights::Bf16,
         Some("q8_0") => Weights::Q8_0,
         Some("q4_k") => Weights::Q4K,
-        Some(other) => return Err(format!("{other}: f32, q8_0 or q4_k").into()),
+        Some(other) => return Err(format!("{other}: f32, bf16, q8_0 or q4_k").into()),
     };
     let all = || thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments

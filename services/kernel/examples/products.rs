@@ -1,7 +1,7 @@
 //! What do several rows cost? Prints milliseconds for 1 to 32 rows over the linear layers of a model, as a
 //! ratio to one row and in gigabytes of weights a second, beside this machine's read bandwidth.
 //!
-//! `cargo run --release -p csd-kernel --example products -- [q8_0|q4|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512|amx]`
+//! `cargo run --release -p csd-kernel --example products -- [q8_0|q4|bf16|f32] [enlarged|target|draft|mini] [THREADS] [portable|avx2|avx512|amx]`
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
@@ -34,6 +34,7 @@ fn main() {
     };
     let kind = match argument(0, "q8_0").as_str() {
         "f32" => Kind::F32,
+        "bf16" => Kind::Bf16,
         "q4" => Kind::Q4,
         _ => Kind::Q8_0,
     };
@@ -234,7 +235,7 @@ fn matrix(kind: Kind, outputs: usize, inputs: usize) -> Matrix {
             }
             Ok(())
         }),
-        Kind::F32 | Kind::Q4 => Matrix::pack::<Infallible>(kind, outputs, inputs, |output, row| {
+        _ => Matrix::pack::<Infallible>(kind, outputs, inputs, |output, row| {
             row.iter_mut().enumerate().for_each(|(index, weight)| {
                 *weight = ((output * 7 + index * 31) % 255) as f32 * 1e-4 - 0.0127
             });

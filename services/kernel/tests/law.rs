@@ -62,7 +62,7 @@ fn shape() -> impl Strategy<Value = (Kind, usize, usize)> {
         1..700usize,
     )
         .prop_map(|(kind, outputs, inputs)| match kind {
-            Kind::F32 => (kind, outputs, inputs),
+            Kind::F32 | Kind::Bf16 => (kind, outputs, inputs),
             _ => (kind, outputs, inputs.next_multiple_of(32)),
         })
 }
@@ -100,10 +100,31 @@ proptest! {
             let products = || weights.iter().zip(&x).map(|(weight, x)| f64::from(*weight) * f64::from(*x));
             // Rounding for floats; half a step of 16 / 127 at every activation for the quantised kinds.
             let allowed = match kind {
-                Kind::F32 => 1e-5 * products().map(f64::abs).sum::<f64>(),
+                Kind::F32 | Kind::Bf16 => 1e-5 * products().map(f64::abs).sum::<f64>(),
                 _ => weights.iter().map(|weight| f64::from(weight.abs()) * 8.0 / 127.0).sum::<f64>() + 1e-4,
             };
             prop_assert!((f64::from(out) - products().sum::<f64>()).abs() <= allowed, "output {}", output);
+        }
+    }
+
+    #[test]
+    fn weights_that_fit_16_bits_give_the_same_numbers_in_16_and_in_32(
+        outputs in 1..100usize,
+        inputs in 1..700usize,
+        rows in 1..=17usize,
+        seed: u64,
+    ) {
+        let narrow = pack(Kind::Bf16, outputs, inputs, seed);
+        let source = |output: usize, row: &mut [f32]| {
+            narrow.row(output, row);
+            Ok::<(), Infallible>(())
+        };
+        let wide = Matrix::pack(Kind::F32, outputs, inputs, source).expect("any shape");
+        let x = numbers(seed ^ 7, rows * inputs);
+        for isa in isas() {
+            let mut compute = compute(isa, 1);
+            let (narrow, wide) = (product(&mut compute, &narrow, &x, rows), product(&mut compute, &wide, &x, rows));
+            prop_assert_eq!(bits(&narrow), bits(&wide), "{:?}", isa);
         }
     }
 

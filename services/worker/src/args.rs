@@ -31,7 +31,7 @@ pub struct Args {
     /// Another model than the file's: a Hugging Face folder or a GGUF file.
     #[arg(long, value_name = "PATH", env = "CSD_MODEL")]
     pub model: Option<PathBuf>,
-    /// How linear weights are held: f32, q8_0 or q4_k.
+    /// How linear weights are held: f32, bf16, q8_0 or q4_k.
     #[arg(long, value_name = "TYPE", env = "CSD_DTYPE")]
     pub dtype: Option<String>,
     /// Where to compute: cpu, or cuda:N in a build with the feature `cuda`.

@@ -154,6 +154,7 @@ fn source(
                     Some(dtype) => parse_weights(dtype)?,
                     None => match weights {
                         csd_config::Weights::F32 => Weights::F32,
+                        csd_config::Weights::Bf16 => Weights::Bf16,
                         csd_config::Weights::Q8_0 => Weights::Q8_0,
                         csd_config::Weights::Q4K => Weights::Q4K,
                     },
@@ -191,10 +192,11 @@ fn positive(setting: &'static str, value: Option<usize>) -> Result<Option<usize>
 fn parse_weights(text: &str) -> Result<Weights, Error> {
     match text {
         "f32" => Ok(Weights::F32),
+        "bf16" => Ok(Weights::Bf16),
         "q8_0" => Ok(Weights::Q8_0),
         "q4_k" => Ok(Weights::Q4K),
         _ => {
-            let reason = format!("{text:?}: must be f32, q8_0 or q4_k");
+            let reason = format!("{text:?}: must be f32, bf16, q8_0 or q4_k");
             Err(Error::setting("dtype", reason))
         }
     }

@@ -21,6 +21,8 @@ pub enum Weights {
     /// 32-bit floats.
     #[default]
     F32,
+    /// 16-bit floats (bfloat16): the numbers of 32-bit ones for a checkpoint stored so, at half the bytes.
+    Bf16,
     /// 8-bit blocks of 32.
     Q8_0,
     /// 4-bit blocks of 256.
@@ -31,6 +33,7 @@ pub enum Weights {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     F32,
+    Bf16,
     Q8_0,
     /// Quantised here, by candle's search for scales and minima.
     Q4K,
@@ -44,6 +47,7 @@ impl fmt::Display for Weights {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::F32 => "f32",
+            Self::Bf16 => "bf16",
             Self::Q8_0 => "q8_0",
             Self::Q4K => "q4_k",
         })
@@ -171,6 +175,7 @@ fn choose(asked: Weights, stored: GgmlDType, inputs: usize) -> (Held, Option<Str
         (_, GgmlDType::Q4_0) => (Held::Q4Blocks(Q4Format::Q4_0), as_stored(Weights::F32)),
         (_, GgmlDType::Q4_1) => (Held::Q4Blocks(Q4Format::Q4_1), as_stored(Weights::F32)),
         (_, GgmlDType::F32 | GgmlDType::F16 | GgmlDType::BF16) => match asked {
+            Weights::Bf16 => (Held::Bf16, None),
             Weights::Q4K if whole(Q4Format::Q4K.block_inputs()) => (Held::Q4K, None),
             Weights::Q8_0 if whole(BLOCK) => (Held::Q8_0, None),
             _ if whole(BLOCK) => {
@@ -197,6 +202,8 @@ mod tests {
         assert_eq!(held(Weights::Q4K, GgmlDType::BF16, 96), Held::Q8_0);
         assert_eq!(held(Weights::Q4K, GgmlDType::BF16, 40), Held::F32);
         assert_eq!(held(Weights::Q8_0, GgmlDType::Q6K, 256), Held::Q8_0);
+        assert_eq!(held(Weights::Bf16, GgmlDType::BF16, 40), Held::Bf16);
+        assert_eq!(held(Weights::Bf16, GgmlDType::Q8_0, 64), Held::Q8_0Blocks);
         assert_eq!(held(Weights::F32, GgmlDType::Q6K, 256), Held::F32);
         let said = |asked, stored, inputs| choose(asked, stored, inputs).1.is_some();
         assert!(said(Weights::Q4K, GgmlDType::F16, 96));

@@ -81,7 +81,8 @@ impl Candle {
     fn take(&self, mut weight: Weight<'_>) -> Result<TensorResult<Matrix>> {
         let (outputs, inputs) = (weight.outputs, weight.inputs);
         let blocks = match weight.held {
-            Held::F32 => None,
+            // In bfloat16 a product would want its rows in bfloat16, too.
+            Held::F32 | Held::Bf16 => None,
             Held::Q8_0 | Held::Q8_0Blocks => Some(GgmlDType::Q8_0),
             Held::Q4K | Held::Q4Blocks(Q4Format::Q4K) => Some(GgmlDType::Q4K),
             Held::Q4Blocks(Q4Format::Q4_0) => Some(GgmlDType::Q4_0),

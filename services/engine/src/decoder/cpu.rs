@@ -116,6 +116,9 @@ impl Backend for Cpu {
             Held::Q8_0 => Matrix::pack(Kind::Q8_0, outputs, inputs, |output, into| {
                 weight.read(output, into)
             }),
+            Held::Bf16 => Matrix::pack(Kind::Bf16, outputs, inputs, |output, into| {
+                weight.read(output, into)
+            }),
             Held::F32 => Matrix::pack(Kind::F32, outputs, inputs, |output, into| {
                 weight.read(output, into)
             }),

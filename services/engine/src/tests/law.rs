@@ -10,8 +10,9 @@ use super::{Lab, bits, contents};
 use crate::{checkpoint::weights::Weights, decoder::backend::Sequence};
 
 /// Models and types that the law is held to.
-const CASES: [(&str, Weights); 6] = [
+const CASES: [(&str, Weights); 7] = [
     ("tiny/target", Weights::F32),
+    ("tiny/target", Weights::Bf16),
     ("tiny/target", Weights::Q8_0),
     ("tiny/draft", Weights::F32),
     ("tiny/draft", Weights::Q8_0),
@@ -148,5 +149,16 @@ fn a_forked_prefix_serves_as_its_own() {
         let logits = lab.forward(&mut [(&mut fork, 40, &alone.tokens[40..])]);
         assert!(bits(&logits) == alone.logits[40..], "{model} {weights}");
         assert!(contents(&fork, 70) == alone.contents, "{model} {weights}");
+    }
+}
+
+#[test]
+fn a_model_stored_in_bfloat16_computes_the_same_held_so_and_widened() {
+    for model in ["tiny/target", "tiny/draft"] {
+        let [narrow, wide] = [Weights::Bf16, Weights::F32].map(|weights| {
+            let tokens = random(11, 40, 4000);
+            bits(&Lab::new(model, weights, 1).logits(&tokens))
+        });
+        assert!(narrow == wide, "{model}");
     }
 }

@@ -5,12 +5,12 @@
 //! last tile is padded with zero weights. `storage` is the memory of all. One file per kind of weight, one skeleton: the packed tiles with
 //! `new`, `set_row`, `row`, `tile`, and the arithmetic that its products are held to in its first lines.
 
-pub(crate) mod f32;
+pub(crate) mod float;
 pub(crate) mod q4;
 pub(crate) mod q8_0;
 mod storage;
 
-use self::f32::F32Tiles;
+use self::float::FloatTiles;
 pub use self::q4::Q4Format;
 use self::q4::Q4Tiles;
 use self::q8_0::Q8Tiles;
@@ -24,6 +24,8 @@ pub const BLOCK: usize = 32;
 pub enum Kind {
     /// 32-bit floats; any number of inputs.
     F32,
+    /// 16-bit floats (bfloat16); any number of inputs. The numbers of [`Kind::F32`] for weights that fit.
+    Bf16,
     /// 8-bit integers with a half-precision scale per block of 32 inputs: GGUF's Q8_0.
     Q8_0,
     /// 4-bit integers with a half-precision scale and minimum per block of 32 inputs: what GGUF's Q4_0, Q4_1
@@ -33,13 +35,13 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 3] = [Kind::F32, Kind::Q8_0, Kind::Q4];
+    pub const ALL: [Kind; 4] = [Kind::F32, Kind::Bf16, Kind::Q8_0, Kind::Q4];
 }
 
 /// Why a matrix could not be packed.
 #[derive(Debug, thiserror::Error)]
 pub enum PackError<E: std::fmt::Display> {
-    /// This kind cannot hold such rows: pack the tensor as another one ([`Kind::F32`] takes any shape).
+    /// This kind cannot hold such rows: pack the tensor as another one ([`Kind::F32`] and [`Kind::Bf16`] take any shape).
     #[error(
         "{kind:?} packs blocks of {block} inputs, and rows of {inputs} inputs are not whole blocks"
     )]
@@ -74,7 +76,8 @@ pub struct Matrix {
 
 #[derive(Debug)]
 pub(crate) enum Tiles {
-    F32(F32Tiles),
+    F32(FloatTiles<f32>),
+    Bf16(FloatTiles<half::bf16>),
     Q8_0(Q8Tiles),
     Q4(Q4Tiles),
 }
@@ -99,6 +102,7 @@ impl Matrix {
             source(output, &mut row).map_err(PackError::Source)?;
             match &mut matrix.tiles {
                 Tiles::F32(tiles) => tiles.set_row(output, &row),
+                Tiles::Bf16(tiles) => tiles.set_row(output, &row),
                 Tiles::Q8_0(tiles) => tiles.set_row(output, &row),
                 Tiles::Q4(tiles) => tiles.set_row(output, &row),
             }
@@ -157,7 +161,8 @@ impl Matrix {
         inputs: usize,
     ) -> Result<Self, PackError<E>> {
         let tiles = match kind {
-            Kind::F32 => Tiles::F32(F32Tiles::new(outputs, blocks(kind, 1, outputs, inputs)?)),
+            Kind::F32 => Tiles::F32(FloatTiles::new(outputs, blocks(kind, 1, outputs, inputs)?)),
+            Kind::Bf16 => Tiles::Bf16(FloatTiles::new(outputs, blocks(kind, 1, outputs, inputs)?)),
             Kind::Q8_0 => Tiles::Q8_0(Q8Tiles::new(outputs, blocks(kind, BLOCK, outputs, inputs)?)),
             Kind::Q4 => Tiles::Q4(Q4Tiles::new(outputs, blocks(kind, BLOCK, outputs, inputs)?)),
         };
@@ -182,6 +187,7 @@ impl Matrix {
     pub fn kind(&self) -> Kind {
         match self.tiles {
             Tiles::F32(_) => Kind::F32,
+            Tiles::Bf16(_) => Kind::Bf16,
             Tiles::Q8_0(_) => Kind::Q8_0,
             Tiles::Q4(_) => Kind::Q4,
         }
@@ -191,6 +197,7 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         match &self.tiles {
             Tiles::F32(tiles) => tiles.bytes(),
+            Tiles::Bf16(tiles) => tiles.bytes(),
             Tiles::Q8_0(tiles) => tiles.bytes(),
             Tiles::Q4(tiles) => tiles.bytes(),
         }
@@ -213,6 +220,7 @@ impl Matrix {
         );
         match &self.tiles {
             Tiles::F32(tiles) => tiles.row(output, into),
+            Tiles::Bf16(tiles) => tiles.row(output, into),
             Tiles::Q8_0(tiles) => tiles.row(output, into),
             Tiles::Q4(tiles) => tiles.row(output, into),
         }
@@ -224,6 +232,7 @@ impl Tiles {
     pub(crate) fn count(&self) -> usize {
         match self {
             Tiles::F32(tiles) => tiles.count(),
+            Tiles::Bf16(tiles) => tiles.count(),
             Tiles::Q8_0(tiles) => tiles.count(),
             Tiles::Q4(tiles) => tiles.count(),
         }
@@ -273,6 +282,7 @@ mod tests {
     fn rows_come_back() {
         for (kind, tolerance) in [
             (Kind::F32, 0.0),
+            (Kind::Bf16, 1.0 / 256.0),
             (Kind::Q8_0, 0.5 / 127.0 + 1e-3),
             (Kind::Q4, 1.0 / 15.0 + 1e-3),
         ] {

@@ -7,14 +7,20 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use crate::activation::{Block, Group};
-use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
+use crate::matrix::{
+    BLOCK,
+    float::{self, Float},
+    q4, q8_0,
+};
 
 /// Rows that keep their sums in registers together: 3 rows × 4 registers of 8 outputs, beside 3 of `x` and one
 /// of weights.
-const F32_ROWS: usize = 3;
+const FLOAT_ROWS: usize = 3;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
-const F32_INPUTS: usize = 64;
+const FLOAT_INPUTS: usize = 64;
 /// 4 rows × 2 registers of 8 outputs, beside 2 of weights.
 const Q8_0_ROWS: usize = 4;
 /// 4 rows × 2 registers of 16-bit sums, beside 4 of weights.
@@ -24,16 +30,28 @@ const PREFETCH: usize = 24;
 
 /// See [`super::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+pub(crate) fn f32(tile: &[float::Lane<f32>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+/// See [`super::portable::bf16`].
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn bf16(tile: &[float::Lane<bf16>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn floats<W: Float>(tile: &[float::Lane<W>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     let inputs = tile.len();
     // Four rows as two and two: a row alone is one chain of sums with nothing beside it.
-    let together = sums.len().div_ceil(sums.len().div_ceil(F32_ROWS));
+    let together = sums.len().div_ceil(sums.len().div_ceil(FLOAT_ROWS));
     sums.fill([0.0; float::WIDTH]);
-    for first in (0..inputs).step_by(F32_INPUTS) {
-        let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
+    for first in (0..inputs).step_by(FLOAT_INPUTS) {
+        let lanes = &tile[first..inputs.min(first + FLOAT_INPUTS)];
         for (part, sums) in sums.chunks_mut(together).enumerate() {
             let x = &x[part * together * inputs + first..];
-            by_rows!(sums.len(), [1, 2, 3], f32_rows(lanes, x, inputs, sums));
+            by_rows!(sums.len(), [1, 2, 3], float_rows(lanes, x, inputs, sums));
         }
     }
 }
@@ -41,8 +59,8 @@ pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDT
 /// Adds some inputs to `ROWS` rows of sums; row r of `x` begins at `r * stride`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn f32_rows<const ROWS: usize>(
-    lanes: &[float::Lane],
+fn float_rows<const ROWS: usize>(
+    lanes: &[float::Lane<impl Float>],
     x: &[f32],
     stride: usize,
     sums: &mut [[f32; float::WIDTH]],
@@ -62,7 +80,7 @@ fn f32_rows<const ROWS: usize>(
                 _mm256_broadcast_ss(&*x.as_ptr().add(row * stride + input))
             });
             for part in 0..4 {
-                let weights = _mm256_load_ps(lane.0.as_ptr().add(8 * part));
+                let weights = widened(lane.0.as_ptr().add(8 * part));
                 for (sum, x) in sum.iter_mut().zip(&x) {
                     sum[part] = _mm256_fmadd_ps(weights, *x, sum[part]);
                 }
@@ -73,6 +91,23 @@ fn f32_rows<const ROWS: usize>(
                 _mm256_storeu_ps(sums[row].as_mut_ptr().add(8 * part), *sum);
             }
         }
+    }
+}
+
+/// 8 weights of 32 or 16 bits.
+///
+/// # Safety
+/// They stand at `weights`, aligned as one.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn widened<W: Float>(weights: *const W) -> __m256 {
+    // SAFETY: the caller's.
+    unsafe {
+        if size_of::<W>() == size_of::<f32>() {
+            return _mm256_load_ps(weights.cast());
+        }
+        let halves = _mm256_cvtepu16_epi32(_mm_load_si128(weights.cast()));
+        _mm256_castsi256_ps(_mm256_slli_epi32::<16>(halves))
     }
 }
 

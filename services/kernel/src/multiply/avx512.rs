@@ -7,29 +7,47 @@
 
 use std::arch::x86_64::*;
 
+use half::bf16;
+
 use crate::activation::Group;
-use crate::matrix::{BLOCK, f32 as float, q4, q8_0};
+use crate::matrix::{
+    BLOCK,
+    float::{self, Float},
+    q4, q8_0,
+};
 
 /// Rows that keep their sums in registers together: 8 rows × 2 registers of 16 outputs.
-const F32_ROWS: usize = 8;
+const FLOAT_ROWS: usize = 8;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
-const F32_INPUTS: usize = 64;
+const FLOAT_INPUTS: usize = 64;
 /// How many blocks ahead memory is asked for a block of weights: 16 KiB of 8 bits, 8 of 4.
 const PREFETCH: usize = 32;
 
 /// See [`super::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+pub(crate) fn f32(tile: &[float::Lane<f32>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+/// See [`super::portable::bf16`].
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+pub(crate) fn bf16(tile: &[float::Lane<bf16>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn floats<W: Float>(tile: &[float::Lane<W>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     let inputs = tile.len();
     sums.fill([0.0; float::WIDTH]);
-    for first in (0..inputs).step_by(F32_INPUTS) {
-        let lanes = &tile[first..inputs.min(first + F32_INPUTS)];
-        for (part, sums) in sums.chunks_mut(F32_ROWS).enumerate() {
-            let x = &x[part * F32_ROWS * inputs + first..];
+    for first in (0..inputs).step_by(FLOAT_INPUTS) {
+        let lanes = &tile[first..inputs.min(first + FLOAT_INPUTS)];
+        for (part, sums) in sums.chunks_mut(FLOAT_ROWS).enumerate() {
+            let x = &x[part * FLOAT_ROWS * inputs + first..];
             by_rows!(
                 sums.len(),
                 [1, 2, 3, 4, 5, 6, 7, 8],
-                f32_rows(lanes, x, inputs, sums)
+                float_rows(lanes, x, inputs, sums)
             );
         }
     }
@@ -38,8 +56,8 @@ pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDT
 /// Adds some inputs to `ROWS` rows of sums; row r of `x` begins at `r * stride`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
-fn f32_rows<const ROWS: usize>(
-    lanes: &[float::Lane],
+fn float_rows<const ROWS: usize>(
+    lanes: &[float::Lane<impl Float>],
     x: &[f32],
     stride: usize,
     sums: &mut [[f32; float::WIDTH]],
@@ -56,7 +74,7 @@ fn f32_rows<const ROWS: usize>(
         }
         for (input, lane) in lanes.iter().enumerate() {
             let weights: [__m512; 2] =
-                std::array::from_fn(|part| _mm512_load_ps(lane.0.as_ptr().add(16 * part)));
+                std::array::from_fn(|part| widened(lane.0.as_ptr().add(16 * part)));
             for (row, sum) in sum.iter_mut().enumerate() {
                 let x = _mm512_set1_ps(*x.as_ptr().add(row * stride + input));
                 for (sum, weight) in sum.iter_mut().zip(&weights) {
@@ -69,6 +87,23 @@ fn f32_rows<const ROWS: usize>(
                 _mm512_storeu_ps(sums[row].as_mut_ptr().add(16 * part), *sum);
             }
         }
+    }
+}
+
+/// 16 weights of 32 or 16 bits.
+///
+/// # Safety
+/// They stand at `weights`, aligned as one.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+unsafe fn widened<W: Float>(weights: *const W) -> __m512 {
+    // SAFETY: the caller's.
+    unsafe {
+        if size_of::<W>() == size_of::<f32>() {
+            return _mm512_load_ps(weights.cast());
+        }
+        let halves = _mm512_cvtepu16_epi32(_mm256_load_si256(weights.cast()));
+        _mm512_castsi512_ps(_mm512_slli_epi32::<16>(halves))
     }
 }
 

@@ -42,7 +42,7 @@ use std::ops::Range;
 use crate::activation::{GROUP, Group, Quantised};
 use crate::compute::Compute;
 use crate::isa::{Isa, by_isa};
-use crate::matrix::{Kind, Matrix, Tiles, f32 as float, q4, q8_0};
+use crate::matrix::{Kind, Matrix, Tiles, float, q4, q8_0};
 use crate::pool::Scatter;
 
 /// A job under this many bytes of weights (times the rows' share) is done by the caller alone: waking a helper
@@ -105,10 +105,8 @@ impl Compute {
         if rows == 0 {
             return;
         }
-        if products
-            .iter()
-            .any(|product| product.matrix.kind() != Kind::F32)
-        {
+        let whole = |product: &Product<'_>| matches!(product.matrix.kind(), Kind::F32 | Kind::Bf16);
+        if !products.iter().all(whole) {
             self.quantised.fill(&self.pool, self.isa, x, rows);
         }
         let input = Input {
@@ -159,12 +157,14 @@ impl Product<'_> {
         let Input { isa, quantised, .. } = *input;
         match &self.matrix.tiles {
             Tiles::F32(tiles) => self.each(input, range, |strip, group, sums| {
-                let inputs = self.matrix.inputs();
-                let rows = sums.len() / strip.len();
-                let x = &input.x[group * GROUP * inputs..][..rows * inputs];
-                for (tile, sums) in strip.zip(sums.chunks_exact_mut(rows)) {
+                self.floats(input, strip, group, sums, |tile, x, sums| {
                     f32(isa, tiles.tile(tile), x, sums);
-                }
+                });
+            }),
+            Tiles::Bf16(tiles) => self.each(input, range, |strip, group, sums| {
+                self.floats(input, strip, group, sums, |tile, x, sums| {
+                    bf16(isa, tiles.tile(tile), x, sums);
+                });
             }),
             Tiles::Q8_0(tiles) => self.each(input, range, |strip, group, sums| {
                 let strip = Strip::of(strip, |tile| tiles.tile(tile));
@@ -174,6 +174,23 @@ impl Product<'_> {
                 let strip = Strip::of(strip, |tile| tiles.tile(tile));
                 q4(isa, strip.tiles(), quantised.group(group), sums);
             }),
+        }
+    }
+
+    /// Calls `kernel(tile, x, sums)` for each tile of a strip with the rows of a group as they are.
+    fn floats(
+        &self,
+        input: &Input<'_>,
+        strip: Range<usize>,
+        group: usize,
+        sums: &mut [[f32; float::WIDTH]],
+        kernel: impl Fn(usize, &[f32], &mut [[f32; float::WIDTH]]),
+    ) {
+        let inputs = self.matrix.inputs();
+        let rows = sums.len() / strip.len();
+        let x = &input.x[group * GROUP * inputs..][..rows * inputs];
+        for (tile, sums) in strip.zip(sums.chunks_exact_mut(rows)) {
+            kernel(tile, x, sums);
         }
     }
 
@@ -231,6 +248,7 @@ impl<T> Strip<T> {
     }
 }
 
-by_isa!(f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]));
+by_isa!(f32(tile: &[float::Lane<f32>], x: &[f32], sums: &mut [[f32; float::WIDTH]]));
+by_isa!(bf16(tile: &[float::Lane<half::bf16>], x: &[f32], sums: &mut [[f32; float::WIDTH]]));
 by_isa!(q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]));
 by_isa!(q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]));

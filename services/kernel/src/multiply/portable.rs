@@ -1,17 +1,29 @@
 //! The products of one tile in plain Rust: the reference that the other instruction sets are held to.
 
-use half::f16;
+use half::{bf16, f16};
 
 use crate::activation::Group;
-use crate::matrix::{f32 as float, q4, q8_0};
+use crate::matrix::{
+    float::{self, Float},
+    q4, q8_0,
+};
 
 /// `sums[r]` = row r of `x` times the tile; a row is as many inputs as the tile has lanes.
-pub(crate) fn f32(tile: &[float::Lane], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+pub(crate) fn f32(tile: &[float::Lane<f32>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+/// The same with weights of 16 bits.
+pub(crate) fn bf16(tile: &[float::Lane<bf16>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
+    floats(tile, x, sums);
+}
+
+fn floats<W: Float>(tile: &[float::Lane<W>], x: &[f32], sums: &mut [[f32; float::WIDTH]]) {
     for (x, sums) in x.chunks_exact(tile.len()).zip(sums) {
         *sums = [0.0; float::WIDTH];
         for (lane, x) in tile.iter().zip(x) {
             for (sum, weight) in sums.iter_mut().zip(lane.0) {
-                *sum = weight.mul_add(*x, *sum);
+                *sum = weight.widen().mul_add(*x, *sum);
             }
         }
     }

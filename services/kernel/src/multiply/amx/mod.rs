@@ -20,7 +20,7 @@ use std::ops::Range;
 
 use self::registers::{Registers, Wholes};
 use super::avx512;
-pub(crate) use super::avx512::f32;
+pub(crate) use super::avx512::{bf16, f32};
 use crate::activation::Group;
 use crate::matrix::{BLOCK, q4, q8_0};
 
