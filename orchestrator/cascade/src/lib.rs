@@ -11,10 +11,14 @@
 //! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
 //! - [`round`]: a draft, the target's review, and drafting ahead beside it
 //!
+//! Beside them, for whoever reasons about a cascade without running one: [`ewif`], the paper's formulas, and [`world`], levels on
+//! virtual time.
+//!
 //! Nothing here knows a network, a model or a runtime, and time only as [`csd_level::Clock`]: levels are
 //! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
 pub mod cascade;
+pub mod ewif;
 pub mod gate;
 mod gather;
 pub mod plan;
@@ -23,6 +27,7 @@ pub mod request;
 pub mod round;
 pub mod strategy;
 mod turn;
+pub mod world;
 
 pub use cascade::{Cascade, Limits, Mismatch};
 pub use gate::Gate;

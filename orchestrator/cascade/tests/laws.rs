@@ -1,17 +1,17 @@
 //! The laws of the cascade: whatever the drafters, the plan and the faults, the text is the target's own.
 
-mod world;
-
 use std::{sync::Arc, time::Duration};
 
-use csd_cascade::{Cascade, Drafting, Gate, Limits, Plan, Planner, Request, Session, Strategy};
+use csd_cascade::{
+    Cascade, Drafting, Gate, Limits, Plan, Planner, Request, Session, Strategy,
+    world::{Price, Time, Timed},
+};
 use csd_level::{
     BoxFuture, Clock as _, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
     Level, Logprobs, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
     scripted::ScriptedLevel,
 };
 use proptest::prelude::*;
-use world::{Price, Time, Timed};
 
 const VOCABULARY: usize = 40;
 const LIMITS: Limits = Limits {
@@ -185,7 +185,8 @@ proptest! {
             Arc::new(Timed::new(level, Price::ms(forward, 4, link), &time))
         });
         let cascade = Cascade::new(levels.collect(), LIMITS, Arc::new(time.clone())).expect("one token map");
-        let (tokens, statistics, written) = time.run(write(&Arc::new(cascade), strategy, &sampling, 60, heal));
+        let text = time.run(write(&Arc::new(cascade), strategy, &sampling, 60, heal));
+        let (tokens, statistics, written) = text.expect("everyone waits for time");
         prop_assert_eq!(&tokens, &alone(&sampling, 60));
         // Every token has an author among the levels; one that another level wrote was accepted by the target.
         for token in &written {
@@ -264,6 +265,7 @@ fn drafting_ahead_hides_behind_the_review() {
             200,
             0,
         ));
+        let text = text.expect("everyone waits for time");
         assert_eq!(text.0, alone(&Sampling::default(), 200));
         (time.now(), text.1.calls_of(0))
     };
