@@ -38,6 +38,8 @@ impl Work {
 pub struct Outcome {
     /// Of a review: how many of the drafted tokens it accepted.
     pub accepted: Option<usize>,
+    /// Forwards of a model that it took, or proposals of Max-Gram.
+    pub forwards: u64,
     /// Where the time went, as the level saw it.
     pub timings: Timings,
 }
@@ -130,6 +132,7 @@ impl Level for Watched {
             let drafted = answer.as_ref().map_or(0, Draft::len);
             let outcome = answer.as_ref().map(|draft| Outcome {
                 accepted: None,
+                forwards: draft.inner.calls_of(0),
                 timings: draft.timings,
             });
             self.note(Work::Draft, start, drafted, outcome);
@@ -144,6 +147,7 @@ impl Level for Watched {
             let answer = self.inner.verify(request).await;
             let outcome = answer.as_ref().map(|verdict| Outcome {
                 accepted: Some(verdict.accepted),
+                forwards: 1,
                 timings: verdict.timings,
             });
             self.note(Work::Verify, start, drafted, outcome);

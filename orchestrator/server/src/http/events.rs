@@ -45,6 +45,7 @@ fn call(orchestrator: &Orchestrator, call: &TimedCall) -> Value {
             value["accepted"] = json!(outcome.accepted);
             value["queue_ms"] = json!(milliseconds(outcome.timings.queue));
             value["forward_ms"] = json!(milliseconds(outcome.timings.forward));
+            value["forwards"] = json!(outcome.forwards);
             value["rows"] = json!(outcome.timings.rows);
         }
         Err(error) => value["error"] = json!(error.to_string()),

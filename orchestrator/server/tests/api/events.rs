@@ -66,6 +66,7 @@ async fn every_round_says_who_did_what_when() {
             "{call}"
         );
         let review = call["what"] == "verify";
+        assert!(call["forwards"].as_u64() >= Some(1), "{call}");
         assert_eq!(call["accepted"].is_u64(), review, "{call}");
     }
     let mut before = 0.0;
