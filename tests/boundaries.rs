@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 /// Every crate with its folder and all that it may import of ours.
-const ARROWS: [(&str, &str, &[&str]); 14] = [
+const ARROWS: [(&str, &str, &[&str]); 15] = [
     ("csd-proto", "proto", &[]),
     ("csd-config", "config", &[]),
     ("csd-level", "services/level", &[]),
@@ -40,6 +40,11 @@ const ARROWS: [(&str, &str, &[&str]); 14] = [
         ],
     ),
     (
+        "csd-forecast",
+        "orchestrator/forecast",
+        &["csd-cascade", "csd-level", "csd-maxgram"],
+    ),
+    (
         "csd-orchestrator",
         "orchestrator/server",
         &[
@@ -58,6 +63,9 @@ const ARROWS: [(&str, &str, &[&str]); 14] = [
         &[
             "csd-config",
             "csd-engine",
+            "csd-forecast",
+            "csd-level",
+            "csd-maxgram",
             "csd-orchestrator",
             "csd-telemetry",
             "csd-transport",
@@ -88,10 +96,11 @@ const HOMES: [(&str, &[&str]); 7] = [
 ];
 
 /// What the pure crates must do without.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
     "csd-level",
     "csd-maxgram",
     "csd-cascade",
+    "csd-forecast",
     "csd-kernel",
     "csd-names",
 ];

@@ -2,11 +2,12 @@
 //!
 //! In reading order:
 //!
-//! - [`commands`]: one file a command: worker, serve, up, generate, bench, models, health, completions
+//! - [`commands`]: one file a command: worker, serve, up, generate, bench, plan, models, health, completions
 //! - [`local`]: a whole cascade on this machine: the workers' processes and the orchestrator in this one
 //! - [`supervisor`]: keeps a process for every level
 //! - [`client`], [`completion`]: the other side of the API
 //! - [`benchmark`]: arms, trials and statistics of `csd bench`
+//! - [`forecast`]: what `csd plan` found out
 //! - [`screen`], [`report`], [`table`], [`paint`], [`output`]: what is shown
 //! - [`interrupt`]: being asked to stop
 //!
@@ -17,6 +18,7 @@ mod client;
 mod commands;
 mod completion;
 mod door;
+mod forecast;
 mod interrupt;
 mod local;
 mod output;
@@ -31,7 +33,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::commands::{bench, completions, generate, health, models, serve, up, worker};
+use crate::commands::{bench, completions, generate, health, models, plan, serve, up, worker};
 use crate::interrupt::Interrupted;
 
 /// What a shell expects of a command that Ctrl-C ended.
@@ -61,6 +63,7 @@ enum Command {
     Up(up::Args),
     Generate(generate::Args),
     Bench(bench::Args),
+    Plan(plan::Args),
     Serve(serve::Args),
     Worker(worker::Args),
     Models(models::Args),
@@ -85,6 +88,7 @@ async fn run(command: Command) -> Result<()> {
         Command::Up(args) => up::run(args).await,
         Command::Generate(args) => generate::run(args).await,
         Command::Bench(args) => bench::run(args).await,
+        Command::Plan(args) => plan::run(args).await,
         Command::Serve(args) => serve::run(args).await,
         Command::Worker(args) => worker::run(args).await,
         Command::Models(args) => models::run(args).await,

@@ -10,6 +10,8 @@ fn every_command_explains_itself_with_examples() {
     for command in [
         "up",
         "generate",
+        "bench",
+        "plan",
         "serve",
         "worker",
         "models",
@@ -24,7 +26,15 @@ fn every_command_explains_itself_with_examples() {
         assert!(output.status.success(), "{command}");
         assert!(text(&output).contains("Usage: csd"), "{command}");
     }
-    for command in ["up", "generate", "serve", "health", "completions"] {
+    for command in [
+        "up",
+        "generate",
+        "bench",
+        "plan",
+        "serve",
+        "health",
+        "completions",
+    ] {
         let help = text(&finish(&mut csd([command, "--help"])));
         assert!(help.contains("Examples:\n  csd "), "{command}:\n{help}");
     }

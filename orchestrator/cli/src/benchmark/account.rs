@@ -59,14 +59,19 @@ pub(crate) struct LevelTime {
 
 /// A timed call as the API writes it; one that failed has no times.
 #[derive(Debug, Deserialize)]
-struct Call {
-    level: String,
-    start_ms: f64,
-    end_ms: f64,
+pub(crate) struct Call {
+    pub(crate) level: String,
+    pub(crate) start_ms: f64,
+    pub(crate) end_ms: f64,
     #[serde(default)]
-    queue_ms: f64,
+    pub(crate) queue_ms: f64,
     #[serde(default)]
-    forward_ms: f64,
+    pub(crate) forward_ms: f64,
+    #[serde(default)]
+    pub(crate) forwards: u64,
+    #[serde(default)]
+    pub(crate) rows: usize,
+    pub(crate) error: Option<String>,
 }
 
 impl Account {
@@ -141,8 +146,8 @@ impl Times {
             .max(1) as f64;
         let (mut all, mut network) = (0.0, 0.0);
         for call in samples.iter().flat_map(|sample| &sample.calls) {
-            let call: Call = read(call)?;
-            let way = call.end_ms - call.start_ms - call.queue_ms - call.forward_ms;
+            let call = Call::read(call)?;
+            let way = call.way_ms();
             all += call.end_ms - call.start_ms;
             network += way;
             let level = times.levels.entry(call.level).or_default();
@@ -159,8 +164,19 @@ impl Times {
     }
 }
 
-fn read(call: &Value) -> Result<Call> {
-    Call::deserialize(call).context("a timed call of an answer")
+impl Call {
+    /// Out of an answer.
+    ///
+    /// # Errors
+    /// It is of another form.
+    pub(crate) fn read(call: &Value) -> Result<Self> {
+        Self::deserialize(call).context("a timed call of an answer")
+    }
+
+    /// What was neither queue nor forward: the way, and what is done for it at both ends.
+    pub(crate) fn way_ms(&self) -> f64 {
+        self.end_ms - self.start_ms - self.queue_ms - self.forward_ms
+    }
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@
 //! - [`trial`]: arms side by side, prompt by prompt in turn; tuning
 //! - [`account`]: calls, acceptance, and where the time went
 //! - [`interval`], [`score`]: what it comes to
+//! - [`probe`], [`costs`], [`record`]: what `csd plan` reasons about
 //! - [`table`], [`plot`]: how it is shown
 
 pub(crate) mod account;
 pub(crate) mod arm;
+pub(crate) mod costs;
 pub(crate) mod interval;
 pub(crate) mod plot;
+pub(crate) mod probe;
+pub(crate) mod record;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod server;

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 use super::{arm::Arm, server::Server, workload::Workload};
 use crate::completion::Completion;
 
+/// The seed of all texts.
+pub(crate) const SEED: u64 = 1;
+
 /// How texts are to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Task {
@@ -59,6 +62,11 @@ struct Events {
 }
 
 impl Task {
+    /// Tokens of a text at most.
+    pub(crate) fn max_tokens(&self) -> usize {
+        self.max_tokens.unwrap_or(self.workload.max_tokens())
+    }
+
     /// Has an arm write on from a prompt.
     ///
     /// # Errors
@@ -95,9 +103,9 @@ impl Task {
         let mut request = json!({
             "model": server.model,
             "prompt": prompt,
-            "max_tokens": self.max_tokens.unwrap_or(self.workload.max_tokens()),
+            "max_tokens": self.max_tokens(),
             "temperature": self.temperature,
-            "seed": 1,
+            "seed": SEED,
             "ignore_eos": self.workload.ignores_end(),
             "stream": true,
             "stream_options": {"include_usage": true},

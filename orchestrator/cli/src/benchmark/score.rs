@@ -10,7 +10,7 @@ use super::{
     account::{Account, Times},
     arm::{TARGET_ALONE, TWO_MODEL},
     interval::Interval,
-    sample::{Sample, Task},
+    sample::Task,
     server::{Forwards, Server},
     trial::{Difference, Lane},
 };
@@ -86,18 +86,13 @@ pub(crate) struct Conditions<'a> {
 }
 
 impl Conditions<'_> {
-    /// Scores the lanes; `explained` are a few more texts of each, whose calls were timed.
+    /// Scores the lanes.
     ///
     /// # Errors
     /// A server reports in another form.
-    pub(crate) fn cell(
-        &self,
-        lanes: &[Lane],
-        explained: &[Vec<Sample>],
-        differences: Vec<Difference>,
-    ) -> Result<Cell> {
+    pub(crate) fn cell(&self, lanes: &[Lane], differences: Vec<Difference>) -> Result<Cell> {
         let mut times = Vec::with_capacity(lanes.len());
-        for samples in explained {
+        for samples in lanes.iter().map(|lane| &lane.explained) {
             let account = Account::of(samples)?;
             times.push(
                 account

@@ -23,7 +23,7 @@ pub(crate) struct Server {
     /// The hardware that levels pretend to run on, by level.
     pub(crate) emulation: BTreeMap<String, String>,
     /// Levels that can be asked for their counters, by name.
-    workers: Vec<(String, RemoteLevel)>,
+    pub(crate) workers: Vec<(String, RemoteLevel)>,
 }
 
 /// A csd orchestrator's levels and plans.

@@ -32,7 +32,9 @@ pub(crate) struct Lane {
     pub(crate) speeds: Vec<f64>,
     /// The texts, in the order of their prompts.
     pub(crate) samples: Vec<Sample>,
-    /// Forwards of all levels for them.
+    /// A few of the texts once more, their calls timed, which costs time.
+    pub(crate) explained: Vec<Sample>,
+    /// Forwards of all levels for the texts that were not timed call by call.
     pub(crate) forwards: Forwards,
 }
 
@@ -50,6 +52,7 @@ impl Lane {
             arm,
             speeds: Vec::new(),
             samples: Vec::new(),
+            explained: Vec::new(),
             forwards: Forwards::default(),
         }
     }
@@ -64,11 +67,17 @@ impl Trial<'_> {
     /// Has all arms write on from all prompts.
     ///
     /// A wave is as many prompts as texts are written at once. Before each, every server reads its prompts, so that no arm
-    /// profits from another's reading; then the arms take turns, the first of them another in each wave.
+    /// profits from another's reading; then the arms take turns, the first of them another in each wave. In each of the
+    /// first `explained` waves an arm then writes one text once more, its calls timed.
     ///
     /// # Errors
     /// A text cannot be written.
-    pub(crate) async fn race(&self, arms: Vec<Arm>, prompts: &[String]) -> Result<Vec<Lane>> {
+    pub(crate) async fn race(
+        &self,
+        arms: Vec<Arm>,
+        prompts: &[String],
+        explained: usize,
+    ) -> Result<Vec<Lane>> {
         let mut lanes: Vec<Lane> = arms.into_iter().map(Lane::new).collect();
         for (number, wave) in prompts.chunks(self.concurrency).enumerate() {
             self.read(&lanes, wave).await?;
@@ -82,6 +91,9 @@ impl Trial<'_> {
                 lane.speeds.push(speed);
                 lane.samples.extend(samples);
                 self.bar.inc(wave.len() as u64);
+                if let Some(prompt) = wave.first().filter(|_| number < explained) {
+                    lane.explained.push(self.explain(&lane.arm, prompt).await?);
+                }
             }
         }
         Ok(lanes)
@@ -106,7 +118,7 @@ impl Trial<'_> {
                 break;
             }
             let arms = left.iter().map(|lane| lane.arm.clone()).collect();
-            let run = self.race(arms, heat).await?;
+            let run = self.race(arms, heat, 0).await?;
             differences.extend(compare(&run, heat));
             for (lane, run) in left.iter_mut().zip(run) {
                 lane.speeds.extend(run.speeds);
@@ -132,22 +144,15 @@ impl Trial<'_> {
         texts as u64
     }
 
-    /// A few more texts of an arm, one after the other, their calls timed.
-    ///
-    /// # Errors
-    /// A text cannot be written.
-    pub(crate) async fn explain(&self, arm: &Arm, prompts: &[String]) -> Result<Vec<Sample>> {
+    /// One more text of an arm, its calls timed.
+    async fn explain(&self, arm: &Arm, prompt: &str) -> Result<Sample> {
         let server = &self.servers[arm.server];
-        let mut samples = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let sample = match server.cascade {
-                Some(_) => self.task.explain(server, arm, prompt).await?,
-                None => self.task.write(server, arm, prompt).await?,
-            };
-            samples.push(sample);
-            self.bar.inc(1);
-        }
-        Ok(samples)
+        let sample = match server.cascade {
+            Some(_) => self.task.explain(server, arm, prompt).await,
+            None => self.task.write(server, arm, prompt).await,
+        };
+        self.bar.inc(1);
+        sample
     }
 
     async fn read(&self, lanes: &[Lane], prompts: &[String]) -> Result<()> {

@@ -19,6 +19,7 @@ use crate::{
     benchmark::{
         arm::{Family, Kind},
         plot,
+        record::Recorder,
         sample::Task,
         score::{Cell, Conditions, Run},
         server::Server,
@@ -32,7 +33,7 @@ use crate::{
     screen::Progress,
 };
 
-/// Texts of each arm whose calls are timed, after the race: timing them costs time.
+/// Texts of each arm that are written once more with their calls timed, which costs time. A recording has all of them.
 const EXPLAINED: usize = 6;
 
 /// Measure plans against the target alone, and this cascade against other servers.
@@ -48,6 +49,7 @@ Examples:
   csd bench config/emulated-paper.toml --allow-emulation --workload arithmetic-long
   csd bench config/tiny-q8.toml --url other=http://127.0.0.1:9000
   csd bench --url http://127.0.0.1:9000            a peer alone
+  csd bench config/tiny-q8.toml --arm target,file,planner --workload code --record trace.jsonl   then: csd help plan
   csd bench --full                                 all workloads, temperatures and concurrencies: hours")]
 pub(crate) struct Args {
     /// The cascade file [default: the bundled config/tiny.toml, unless there is --url].
@@ -85,8 +87,19 @@ pub(crate) struct Args {
     /// Where bench.json, bench.md, speeds.svg and times.svg are written [default: target/bench in the clone].
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Also record what was measured, for `csd plan`: of one workload, temperature and concurrency, which must be 1.
+    #[arg(long, value_name = "FILE", conflicts_with = "full")]
+    record: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
+}
+
+/// The cascade that the run is about; a run over peers alone has none.
+#[derive(Default)]
+struct Subject {
+    cascade: Option<Cascade>,
+    /// Parameters of each level.
+    parameters: BTreeMap<String, f64>,
 }
 
 /// Measures.
@@ -102,9 +115,10 @@ pub(crate) async fn run(mut args: Args) -> Result<()> {
         args.complete();
     }
     let root = clone_around(&std::env::current_dir()?)?;
+    args.recordable()?;
     if args.cascade.is_none() && !args.urls.is_empty() {
-        let unknown = BTreeMap::new();
-        let measured = args.measure(&root, Vec::new(), &unknown);
+        let nobody = Subject::default();
+        let measured = args.measure(&root, Vec::new(), &nobody);
         return tokio::select! {
             measured = measured => measured,
             () = interrupt.next() => Err(Interrupted.into()),
@@ -122,17 +136,44 @@ impl Args {
         self.prompts = 120;
     }
 
+    /// Whether a recording could be made, if one is wanted.
+    fn recordable(&self) -> Result<()> {
+        if self.record.is_none() {
+            return Ok(());
+        }
+        ensure!(
+            self.cascade.is_some() || self.urls.is_empty(),
+            "--record: a peer cannot be recorded; name a cascade file"
+        );
+        let one = self.workloads.len() == 1 && self.temperatures.len() == 1;
+        ensure!(
+            one && self.concurrencies == [1],
+            "--record: give one --workload, one --temperature and a --concurrency of 1"
+        );
+        Ok(())
+    }
+
     /// Starts the cascade for the run, and ends it afterwards, however it goes.
     async fn alone(&self, root: &Path, interrupt: &mut Interrupt) -> Result<()> {
         let cascade = self
             .overrides
             .apply(local::cascade(self.cascade.as_deref())?);
-        let parameters = parameters(&cascade)?;
+        let subject = Subject {
+            parameters: parameters(&cascade)?,
+            cascade: Some(cascade.clone()),
+        };
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
         let mut local = Local::start(cascade, self.cascade.as_deref(), &self.overrides, listener)?;
         let work = async {
             let mut workers = BTreeMap::new();
+            if self.record.is_some() {
+                // Levels that are somewhere else are asked, too.
+                let elsewhere = subject.cascade.iter().flat_map(|cascade| &cascade.levels);
+                workers.extend(elsewhere.filter_map(|level| {
+                    Some((level.name.clone(), level.addresses.first()?.clone()))
+                }));
+            }
             local
                 .ready(|worker| {
                     progress.ready(worker);
@@ -142,7 +183,7 @@ impl Args {
                 .await?;
             progress.done();
             let own = Server::meet("", &local.url, &workers).await?;
-            self.measure(root, vec![own], &parameters).await
+            self.measure(root, vec![own], &subject).await
         };
         let measured = tokio::select! {
             measured = work => measured,
@@ -162,7 +203,7 @@ impl Args {
         &self,
         root: &Path,
         mut servers: Vec<Server>,
-        parameters: &BTreeMap<String, f64>,
+        subject: &Subject,
     ) -> Result<()> {
         for url in &self.urls {
             let (name, url) = url.split_once('=').unwrap_or((url, url));
@@ -192,7 +233,7 @@ impl Args {
                         max_tokens: self.max_tokens,
                     };
                     let cell = self
-                        .cell(task, concurrency, &prompts, &servers, parameters)
+                        .cell(task, concurrency, &prompts, &servers, subject)
                         .await?;
                     output::write(table::cell(&cell).as_bytes())?;
                     run.cells.push(cell);
@@ -222,7 +263,7 @@ impl Args {
         concurrency: usize,
         prompts: &[String],
         servers: &[Server],
-        parameters: &BTreeMap<String, f64>,
+        subject: &Subject,
     ) -> Result<Cell> {
         let half = |rest| {
             prompts
@@ -245,7 +286,10 @@ impl Args {
         };
         let families = self.families(servers);
         ensure!(!families.is_empty(), "there is nothing to compare");
-        let explained = scored.len().min(EXPLAINED);
+        let explained = match self.record {
+            Some(_) => scored.len(),
+            None => scored.chunks(concurrency).len().min(EXPLAINED),
+        };
         let texts = families
             .iter()
             .map(|family| trial.tuning(family, tuning.len()));
@@ -261,22 +305,31 @@ impl Args {
             task.workload.name(),
             task.temperature
         ));
-        let lanes = trial.race(arms, &scored).await?;
+        let lanes = trial.race(arms, &scored, explained).await?;
         differences.extend(compare(&lanes, &scored));
-        let mut texts = Vec::new();
-        for lane in &lanes {
-            texts.push(trial.explain(&lane.arm, &scored[..explained]).await?);
-        }
         bar.finish_and_clear();
+        if let (Some(file), Some(cascade), Some(server)) =
+            (&self.record, &subject.cascade, servers.first())
+        {
+            let recorder = Recorder {
+                cascade,
+                server,
+                subject: &self.subject(servers),
+                machine: &machine(),
+                task,
+            };
+            recorder.record(file, &scored, &lanes).await?;
+            output::line(format_args!("\nrecorded in {}", file.display()))?;
+        }
         let conditions = Conditions {
             task,
             concurrency,
             tuned_on: tuning.len(),
             scored_on: scored.len(),
             servers,
-            parameters,
+            parameters: &subject.parameters,
         };
-        conditions.cell(&lanes, &texts, differences)
+        conditions.cell(&lanes, differences)
     }
 
     /// Everybody who is compared: every way that each csd server can go, and each peer as it is.

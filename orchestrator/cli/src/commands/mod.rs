@@ -5,6 +5,7 @@ pub(crate) mod completions;
 pub(crate) mod generate;
 pub(crate) mod health;
 pub(crate) mod models;
+pub(crate) mod plan;
 pub(crate) mod serve;
 pub(crate) mod up;
 pub(crate) mod worker;
