@@ -1,6 +1,8 @@
 //! The plan: how many positions of a draft each level is allotted.
 
-use csd_level::{Description, Error, Lenience, Result};
+use std::sync::Arc;
+
+use csd_level::{Description, Error, Kind, Lenience, Result};
 
 use crate::strategy::{Manner, Situation, Strategy, Turn, Worth};
 
@@ -219,7 +221,7 @@ impl Strategy for Plan {
                     level,
                     wanted: (threshold - len).min(situation.room),
                     room: situation.room,
-                    manner: manner(&situation.levels[level], &self.drafter(level).budget),
+                    manner: manner(situation.levels, level, &self.drafter(level).budget),
                 });
             }
         }
@@ -236,10 +238,11 @@ impl Strategy for Plan {
 }
 
 /// A level that uses nobody, or only a Max-Gram that it has in its own process, runs its whole turn in one Draft call.
-fn manner(level: &Description, budget: &[usize]) -> Manner {
+fn manner(levels: &[Arc<Description>], level: usize, budget: &[usize]) -> Manner {
     let (&last, others) = budget.split_last().unwrap_or((&0, &[]));
     let nobody_else = others.iter().all(|&budget| budget == 0);
-    if nobody_else && (last == 0 || level.assisted) {
+    let statistical = (levels.last()).is_some_and(|last| last.kind == Kind::Statistical);
+    if nobody_else && (last == 0 || statistical && levels[level].assisted) {
         Manner::Write {
             assist: last,
             prospects: None,
@@ -251,6 +254,8 @@ fn manner(level: &Description, budget: &[usize]) -> Manner {
 
 #[cfg(test)]
 mod tests {
+    use csd_level::{Level as _, scripted::ScriptedLevel};
+
     use super::*;
 
     #[test]
@@ -264,6 +269,29 @@ mod tests {
         for name in PRESETS {
             assert!(Plan::preset(name, 4).is_ok(), "{name}");
         }
+    }
+
+    #[test]
+    fn only_a_max_gram_is_asked_for_inside_another_level() {
+        let level = |kind| {
+            let level = ScriptedLevel::new("a level", 10, 1, 1, 0.0).describe(|description| {
+                description.kind = kind;
+                description.assisted = kind == Kind::Neural;
+            });
+            level.description()
+        };
+        let (neural, statistical) = (level(Kind::Neural), level(Kind::Statistical));
+        let with = [neural.clone(), neural.clone(), statistical];
+        let without = [neural.clone(), neural.clone(), neural];
+        assert!(matches!(
+            manner(&with, 1, &[4]),
+            Manner::Write { assist: 4, .. }
+        ));
+        assert!(matches!(manner(&without, 1, &[4]), Manner::Review { .. }));
+        assert!(matches!(
+            manner(&without, 1, &[0]),
+            Manner::Write { assist: 0, .. }
+        ));
     }
 
     #[test]
