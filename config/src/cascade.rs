@@ -111,6 +111,8 @@ pub struct Level {
     pub name: String,
     /// Model or Max-Gram.
     pub source: Source,
+    /// What its Max-Gram remembers of texts that have ended, if anything.
+    pub memory: Option<Memory>,
     /// Calls that may wait; more are refused.
     pub queue: usize,
     /// Where the orchestrator finds it: one address a replica, or a name that stands for several. `csd up` fills it in
@@ -157,6 +159,15 @@ pub enum Source {
         /// Its fallback table.
         bigram: Option<PathBuf>,
     },
+}
+
+/// What a Max-Gram remembers beyond a text's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Limit in bytes.
+    pub bytes: usize,
+    /// Whether texts help all tenants, and not their own alone.
+    pub across_tenants: bool,
 }
 
 /// How linear weights are held in memory.
@@ -234,6 +245,33 @@ mod tests {
         assert_eq!(levels[1].addresses, ["http://c:1"]);
         assert!(levels[0].allow_other_numerics && !levels[1].allow_other_numerics);
         assert!(parse("", "").expect("valid").levels[0].addresses.is_empty());
+    }
+
+    #[test]
+    fn a_max_gram_remembers_what_the_file_allows() {
+        let shared = "memory = { mib = 2, across_tenants = true }";
+        let levels = parse("memory = { mib = 1 }", shared).expect("valid").levels;
+        let memory = |bytes, across_tenants| {
+            Some(Memory {
+                bytes,
+                across_tenants,
+            })
+        };
+        assert_eq!(levels[0].memory, memory(1 << 20, false));
+        assert_eq!(levels[1].memory, memory(2 << 20, true));
+        assert_eq!(parse("", "").expect("valid").levels[0].memory, None);
+        for (line, field) in [
+            ("memory = { mib = 0 }", "level \"target\".memory.mib"),
+            (
+                "assisted = false\nmemory = { mib = 1 }",
+                "level \"target\".memory",
+            ),
+            ("memory = { }", "missing field `mib`"),
+            ("memory = { mib = 1, tenants = true }", "`tenants`"),
+        ] {
+            let error = parse(line, "").expect_err(field).to_string();
+            assert!(error.contains(field), "{error}");
+        }
     }
 
     #[test]

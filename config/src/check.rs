@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Emulation,
-    cascade::{Cascade, Error, Level, Limits, Plan, Source, Tls, Weights},
+    cascade::{Cascade, Error, Level, Limits, Memory, Plan, Source, Tls, Weights},
     raw,
 };
 
@@ -158,6 +158,18 @@ impl Check<'_> {
             let reason = "means nothing to a drafter, whose replicas may always differ; remove it";
             return Err(self.invalid(field("allow_other_numerics"), reason));
         }
+        let memory = |memory: raw::Memory| {
+            Ok(Memory {
+                bytes: positive("memory.mib", memory.mib)?.saturating_mul(1 << 20),
+                across_tenants: memory.across_tenants,
+            })
+        };
+        let memory = raw.memory.map(memory).transpose()?;
+        if memory.is_some() && raw.assisted == Some(false) {
+            let reason =
+                "is a Max-Gram's, and with assisted = false there is none; remove one of them";
+            return Err(self.invalid(field("memory"), reason));
+        }
         let model = self.path(raw.model);
         let bigram = raw.bigram.map(|path| self.path(path));
         let source = match raw.kind {
@@ -204,6 +216,7 @@ impl Check<'_> {
         Ok(Level {
             name: raw.name,
             source,
+            memory,
             queue,
             addresses,
             allow_other_numerics: raw.allow_other_numerics.unwrap_or(false),

@@ -11,5 +11,5 @@ mod check;
 pub mod emulation;
 mod raw;
 
-pub use cascade::{Cascade, Error, Level, Limits, Plan, Source, Tls, Weights};
+pub use cascade::{Cascade, Error, Level, Limits, Memory, Plan, Source, Tls, Weights};
 pub use emulation::Emulation;

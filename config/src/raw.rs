@@ -65,6 +65,7 @@ pub(crate) struct Level {
     pub context: Option<usize>,
     pub cache_mib: Option<usize>,
     pub bigram: Option<PathBuf>,
+    pub memory: Option<Memory>,
     pub metrics: Option<String>,
     pub assisted: Option<bool>,
     pub queue: Option<usize>,
@@ -72,6 +73,15 @@ pub(crate) struct Level {
     pub allow_other_numerics: Option<bool>,
     pub listen: Option<String>,
     pub emulate: Option<Emulate>,
+}
+
+/// `memory = { … }`
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Memory {
+    pub mib: usize,
+    #[serde(default)]
+    pub across_tenants: bool,
 }
 
 /// `emulate = { … }`

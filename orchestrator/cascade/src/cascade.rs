@@ -4,7 +4,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use csd_level::{
     Call, Clock, Context, Description, Draft, Error, Kind, Lenience, Level, Logprobs,
-    LogprobsRequest, Result, Timings, VerifyRequest,
+    LogprobsRequest, RememberRequest, Result, Timings, VerifyRequest,
 };
 
 use crate::{Gate, Request, strategy::Levels};
@@ -177,6 +177,27 @@ impl Cascade {
         Ok((logprobs, verdict.timings))
     }
 
+    /// Whether a level remembers texts, and is to be told of them.
+    pub fn remembers(&self, level: usize) -> bool {
+        self.levels[level].description().remembers
+    }
+
+    /// Tells a level of a text that has ended, if the request says whom it may help.
+    ///
+    /// # Errors
+    /// Those of the level. They are no reason to step over it.
+    pub async fn remember(&self, level: usize, request: &Request) -> Result<()> {
+        let Some(tenant) = request.tenant else {
+            return Ok(());
+        };
+        let remember = RememberRequest {
+            tenant,
+            text: request.context.clone(),
+            timeout: self.limits.draft_timeout,
+        };
+        self.levels[level].remember(remember).await
+    }
+
     pub(crate) fn limits(&self) -> Limits {
         self.limits
     }
@@ -198,6 +219,7 @@ impl Cascade {
             sampling: request.sampling.clone(),
             session: request.session.id(),
             stream: level as u8,
+            tenant: request.tenant.filter(|_| self.remembers(level)),
             timeout,
         }
     }

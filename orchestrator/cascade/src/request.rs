@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use csd_level::{Context, Sampling};
+use csd_level::{Context, Sampling, Tenant};
 
 /// A text being written: the tokens so far and how the next ones are chosen.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub struct Request {
     pub sampling: Arc<Sampling>,
     /// Asks the target for the log-probability of each token that is written, and for so many alternatives.
     pub logprobs: Option<usize>,
+    /// Whose remembered texts may help with this one, and whom it may help once it has ended; nobody, when nothing is said.
+    pub tenant: Option<Tenant>,
     /// What the levels know of this text.
     pub session: Arc<Session>,
 }

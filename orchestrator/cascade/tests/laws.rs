@@ -100,6 +100,7 @@ async fn write(
         context: Context::new(vec![5, 6, 7]),
         sampling: Arc::new(sampling.clone()),
         logprobs: Some(3),
+        tenant: None,
         session,
     };
     let mut drafting = Drafting::new(strategy);
@@ -210,6 +211,7 @@ fn a_prompt_is_scored_in_any_pieces() {
         context: Context::new(vec![5, 6, 7, 5, 9, 2, 30]),
         sampling: Arc::default(),
         logprobs: Some(2),
+        tenant: None,
         session: Arc::new(Session::ready(1, 1)),
     };
     let score = |positions| {
@@ -303,6 +305,7 @@ fn the_targets_error_is_the_rounds_error() {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
         logprobs: None,
+        tenant: None,
         session,
     };
     let error =
@@ -335,6 +338,7 @@ fn a_drafter_that_has_not_read_the_prompt_is_not_waited_for() {
         context: Context::new(vec![1]),
         sampling: Arc::default(),
         logprobs: None,
+        tenant: None,
         session,
     };
     pollster::block_on(cascade.round(&request, &mut drafting, 9)).expect("a round");

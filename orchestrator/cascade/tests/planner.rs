@@ -84,6 +84,7 @@ async fn write(
         }),
         session,
         logprobs: None,
+        tenant: None,
     };
     let mut drafting = Drafting::new(strategy);
     while request.context.generated().len() < TEXT {

@@ -62,6 +62,7 @@ fn chi_square(cascade: &Arc<Cascade>, plan: &Plan) -> (f64, usize) {
             context: Context::new(prompt.clone()),
             sampling: Arc::new(sampling(seed)),
             logprobs: None,
+            tenant: None,
             session,
         };
         let mut drafting = Drafting::new(Arc::new(plan.clone()));
@@ -177,6 +178,7 @@ fn loose_reviews_are_refused_by_name() {
         context: Context::new(vec![1]),
         sampling: Arc::new(sampling(1)),
         logprobs: None,
+        tenant: None,
         session,
     };
     let error = pollster::block_on(Arc::new(cascade).round(&request, &mut drafting, 4))

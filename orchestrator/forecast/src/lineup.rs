@@ -180,6 +180,7 @@ fn proposals(max_gram: &MaxGram, header: &Header, text: &Text) -> Vec<Choice> {
         sampling: Arc::new(Sampling::default()),
         session: 0,
         stream: 0,
+        tenant: None,
         timeout: Duration::MAX,
     };
     let nobodys = header.vocabulary as Token;

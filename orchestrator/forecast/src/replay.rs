@@ -37,6 +37,7 @@ impl Replay {
             exact: true,
             numerics: "recorded".into(),
             assisted: member.assisted,
+            remembers: false,
             end_tokens: header.end_tokens.clone(),
             emulation: None,
         };

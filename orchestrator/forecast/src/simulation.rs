@@ -171,6 +171,7 @@ impl<'a> Simulation<'a> {
                 ..Sampling::default()
             }),
             logprobs: None,
+            tenant: None,
             session: Arc::new(Session::new(number as u64, self.lineup.members.len())),
         };
         let of_kind = |kind| {

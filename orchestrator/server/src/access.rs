@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc};
 
 use axum::http::{HeaderValue, Uri};
 use constant_time_eq::constant_time_eq;
+use csd_level::Tenant;
+
+use crate::tenant;
 
 /// Why there is no saying who may use the API. No message repeats a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +33,7 @@ pub struct Access {
 
 /// API keys. Without any, every request is let in, whatever header it brings.
 #[derive(Clone, Default)]
-pub struct Keys(Arc<[Box<str>]>);
+pub struct Keys(Arc<[(Box<str>, Tenant)]>);
 
 /// The origins whose pages may use the API from a browser.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,17 +60,23 @@ impl Keys {
                 true => Ok(Box::from(key)),
                 false => Err(AccessError::Key(number)),
             };
-        let keys: Arc<[Box<str>]> = keys.map(key).collect::<Result<_, _>>()?;
+        let keys = keys.map(key).collect::<Result<Vec<_>, _>>()?;
         match keys.is_empty() {
             true => Err(AccessError::NoKey),
-            false => Ok(Self(keys)),
+            false => Ok(Self::of(keys)),
         }
+    }
+
+    fn of(keys: Vec<Box<str>>) -> Self {
+        let tenants = tenant::of_each(&keys);
+        Self(keys.into_iter().zip(tenants).collect())
     }
 
     /// These keys and those.
     #[must_use]
     pub fn and(&self, more: &Self) -> Self {
-        Self(self.0.iter().chain(&*more.0).cloned().collect())
+        let both = self.0.iter().chain(&*more.0);
+        Self::of(both.map(|(key, _)| key.clone()).collect())
     }
 
     /// Whether no key is asked for.
@@ -75,23 +84,22 @@ impl Keys {
         self.0.is_empty()
     }
 
-    /// Whether the value of an `Authorization` header lets a request in.
+    /// Whose request the value of an `Authorization` header lets in; nobody's, if it does not.
     ///
     /// Every key is compared, each in a time that depends on its length alone: how long it takes says nothing of how much
     /// of a key was right.
-    pub fn admit(&self, authorization: Option<&[u8]>) -> bool {
+    pub fn admit(&self, authorization: Option<&[u8]>) -> Option<Tenant> {
         const SCHEME: &[u8] = b"bearer ";
         if self.is_open() {
-            return true;
+            return Some(tenant::ANYBODY);
         }
-        let Some((scheme, given)) =
-            authorization.and_then(|value| value.split_at_checked(SCHEME.len()))
-        else {
-            return false;
-        };
+        let (scheme, given) =
+            authorization.and_then(|value| value.split_at_checked(SCHEME.len()))?;
         let is = |key: &str| constant_time_eq(key.as_bytes(), given.trim_ascii());
-        let known = self.0.iter().fold(false, |known, key| is(key) | known);
-        scheme.eq_ignore_ascii_case(SCHEME) && known
+        let known = self.0.iter().fold(None, |known, (key, tenant)| {
+            is(key).then_some(*tenant).or(known)
+        });
+        known.filter(|_| scheme.eq_ignore_ascii_case(SCHEME))
     }
 }
 
@@ -152,10 +160,15 @@ mod tests {
             ("sk-one", false),
             ("Bearer # ours", false),
         ] {
-            assert_eq!(keys.admit(Some(header.as_bytes())), admitted, "{header}");
+            let tenant = keys.admit(Some(header.as_bytes()));
+            assert_eq!(tenant.is_some(), admitted, "{header}");
         }
-        assert!(more.admit(Some(b"Bearer sk-three")) && more.admit(Some(b"Bearer sk-one")));
-        assert!(!keys.admit(None) && Keys::default().admit(None));
+        let [one, three] = [b"Bearer sk-one".as_slice(), b"Bearer sk-three"].map(|header| {
+            let tenant = more.admit(Some(header));
+            tenant.expect("let in")
+        });
+        assert!(one != three && keys.admit(Some(b"Bearer sk-one")) != Some(one));
+        assert!(keys.admit(None).is_none() && Keys::default().admit(None).is_some());
         assert_eq!(format!("{more:?}"), "3 keys");
     }
 

@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use csd_cascade::{Cascade, Drafting, Request, Session};
-use csd_level::{Context, DraftToken, Error, Logprobs, Sampling, Statistics, Token};
+use csd_level::{Context, DraftToken, Error, Logprobs, Sampling, Statistics, Tenant, Token};
 use csd_telemetry::names;
 use futures_util::{Stream, stream};
 use tracing::{Instrument as _, Span, field::Empty};
@@ -33,6 +33,8 @@ pub struct Task {
     pub sampling: Sampling,
     /// Who drafts.
     pub plan: NamedPlan,
+    /// Whose remembered texts may help with this one, and whom it may help.
+    pub tenant: Option<Tenant>,
     /// Tokens to write unless the text ends before: at least 1, or 0 where the prompt alone is asked for.
     pub max_tokens: usize,
     /// Asks what the target thinks of each token, and for so many alternatives.
@@ -120,6 +122,8 @@ pub struct Generation {
     request: Request,
     drafting: Drafting,
     readers: Readers,
+    /// The drafters that may get a turn.
+    levels: Vec<usize>,
     decoder: Decoder,
     stops: Stops,
     /// Tokens that may still be written.
@@ -152,15 +156,17 @@ impl Generation {
         let strategy = task.plan.strategy(task.sampling.temperature);
         let session = Session::new(random::bits(), cascade.levels().len());
         Self {
-            readers: Readers::new(cascade.clone(), levels, |level| {
+            readers: Readers::new(cascade.clone(), levels.clone(), |level| {
                 orchestrator.is_statistical(level)
             }),
+            levels,
             decoder: orchestrator.text().decoder(&task.prompt),
             stops: Stops::new(task.stop),
             request: Request {
                 context: Context::new(task.prompt),
                 sampling: Arc::new(task.sampling),
                 logprobs: task.logprobs,
+                tenant: task.tenant,
                 session: Arc::new(session),
             },
             drafting: Drafting::new(strategy),
@@ -313,6 +319,7 @@ impl Generation {
     fn finish(&mut self, reason: Reason) -> Finish {
         self.readers.collect(&mut self.statistics);
         self.counted.finished(reason);
+        self.orchestrator.remember(&self.levels, &self.request);
         let prompt = self.request.context.prompt_len();
         Finish {
             reason,

@@ -11,7 +11,7 @@
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
 //! - [`levels`], [`seat`], [`replica`], `prober`, [`watch`]: finding the levels and their replicas, and finding them again
-//! - [`access`]: who may use the API
+//! - [`access`], `tenant`: who may use the API, and whose texts are theirs
 //! - [`http`]: the API
 //! - [`mod@serve`]: start, serve, drain
 //! - [`error`]: failures by what the caller can do about them
@@ -39,6 +39,7 @@ pub mod seat;
 pub mod serve;
 pub mod stop;
 pub mod template;
+mod tenant;
 pub mod text;
 pub mod timeline;
 pub mod watch;

@@ -5,9 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use csd_cascade::{Cascade, Planner};
+use csd_cascade::{Cascade, Planner, Request};
 use csd_level::{Kind, Level, Token};
 use csd_telemetry::metrics::Texts;
+use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 
 use crate::{
     Failure, NamedPlan, SetupError,
@@ -47,6 +49,8 @@ pub struct Orchestrator {
     planner: Arc<Planner>,
     plan: NamedPlan,
     admission: Admission,
+    /// Places for telling levels of texts that have ended.
+    telling: Arc<Semaphore>,
     body_bytes: usize,
     watch: Watch,
     metrics: Arc<Texts>,
@@ -89,6 +93,9 @@ impl Orchestrator {
                 parts.limits.concurrent_requests,
                 parts.limits.waiting_requests,
             ),
+            telling: Arc::new(Semaphore::new(
+                parts.limits.concurrent_requests.min(Semaphore::MAX_PERMITS),
+            )),
             body_bytes: parts.limits.body_bytes,
         })
     }
@@ -213,6 +220,29 @@ impl Orchestrator {
             });
         }
         Ok(())
+    }
+
+    /// Tells those of these levels that remember texts of one that has ended. Nobody waits for that, and where levels take
+    /// too long to be told, a text is forgotten.
+    pub(crate) fn remember(&self, levels: &[usize], request: &Request) {
+        if request.tenant.is_none() || request.context.generated().is_empty() {
+            return;
+        }
+        let remembers =
+            |&level: &usize| self.cascade.remembers(level) && self.cascade.gates()[level].is_open();
+        for level in levels.iter().copied().filter(remembers) {
+            let Ok(place) = self.telling.clone().try_acquire_owned() else {
+                return;
+            };
+            let (cascade, request) = (self.cascade.clone(), request.clone());
+            let tell = async move {
+                if let Err(error) = cascade.remember(level, &request).await {
+                    tracing::debug!(%error, "a level does not remember a text");
+                }
+                drop(place);
+            };
+            tokio::spawn(tell.in_current_span());
+        }
     }
 
     /// Begins texts, all or none. Nothing is computed before they are polled.

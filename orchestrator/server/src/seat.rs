@@ -11,8 +11,8 @@ use std::{
 };
 
 use csd_level::{
-    BoxFuture, Call, Description, Draft, DraftRequest, Error, Kind, Level, Result, Verdict,
-    VerifyRequest,
+    BoxFuture, Call, Description, Draft, DraftRequest, Error, Kind, Level, RememberRequest, Result,
+    Verdict, VerifyRequest,
 };
 use csd_transport::{Address, ClientTls, RemoteLevel, RemoteOptions};
 use futures_util::future::join_all;
@@ -101,6 +101,7 @@ impl Seat {
             name: whereabouts.name.clone(),
             kind: whereabouts.kind,
             assisted: false,
+            remembers: false,
             emulation: None,
             ..(*fit.target).clone()
         };
@@ -288,7 +289,7 @@ fn may_move(error: &Error) -> bool {
     )
 }
 
-/// What every one of these can do; what else they say is the first one's word.
+/// What every one of these can do, and whether any of them remembers; what else they say is the first one's word.
 fn common(mut descriptions: impl Iterator<Item = Arc<Description>>) -> Option<Arc<Description>> {
     let first = descriptions.next()?;
     let least = |mut common: Description, other: Arc<Description>| {
@@ -296,6 +297,7 @@ fn common(mut descriptions: impl Iterator<Item = Arc<Description>>) -> Option<Ar
         common.rows = common.rows.min(other.rows);
         common.assisted &= other.assisted;
         common.exact &= other.exact;
+        common.remembers |= other.remembers;
         common
     };
     Some(Arc::new(descriptions.fold((*first).clone(), least)))
@@ -346,6 +348,17 @@ impl Level for Seat {
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         Box::pin(self.ask(request))
+    }
+
+    /// Every replica is told, for the next text may be drafted at any of them.
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        let replicas = self.replicas();
+        let up = replicas.iter().filter_map(|replica| replica.level());
+        let told: Vec<_> = up.filter(|level| level.description().remembers).collect();
+        Box::pin(async move {
+            let all = told.iter().map(|level| level.remember(request.clone()));
+            join_all(all).await.into_iter().collect()
+        })
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 
 use csd_cascade::Cascade;
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Error, Level, Result, Timings, Verdict,
-    VerifyRequest,
+    BoxFuture, Description, Draft, DraftRequest, Error, Level, RememberRequest, Result, Timings,
+    Verdict, VerifyRequest,
 };
 
 /// What was asked of a level.
@@ -153,5 +153,10 @@ impl Level for Watched {
             self.note(Work::Verify, start, drafted, outcome);
             answer
         })
+    }
+
+    /// Nobody waits for it, so it takes none of the text's time.
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        self.inner.remember(request)
     }
 }

@@ -53,6 +53,7 @@ fn request(first: usize, len: usize, draft: usize) -> VerifyRequest {
             sampling: Arc::new(Sampling::default()),
             session: 1,
             stream: 0,
+            tenant: None,
             timeout: Duration::from_secs(60),
         },
         draft: Draft {

@@ -3,7 +3,7 @@
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use crate::{
-    Context, Draft, Lenience, LogprobsRequest, Prospects, Result, Sampling, Token, Verdict,
+    Context, Draft, Lenience, LogprobsRequest, Prospects, Result, Sampling, Tenant, Token, Verdict,
     writing::write,
 };
 
@@ -22,6 +22,8 @@ pub struct Call {
     pub session: u64,
     /// The index of the answering level in its cascade; keeps the random streams of rejection sampling apart.
     pub stream: u8,
+    /// Whose remembered texts may help with the answer; nobody's, when nothing is said.
+    pub tenant: Option<Tenant>,
     /// How long the caller will wait.
     pub timeout: Duration,
 }
@@ -56,6 +58,17 @@ pub struct VerifyRequest {
     pub lenience: Lenience,
     /// Whose log-probabilities are wanted, too.
     pub logprobs: Option<LogprobsRequest>,
+}
+
+/// Tells a level of a whole text, all of it certain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RememberRequest {
+    /// Whom it may help from now on.
+    pub tenant: Tenant,
+    /// Prompt and text.
+    pub text: Context,
+    /// How long the caller will wait.
+    pub timeout: Duration,
 }
 
 /// What sort of level it is.
@@ -96,6 +109,8 @@ pub struct Description {
     pub numerics: String,
     /// Whether it has a Max-Gram in its own process ([`DraftRequest::assist`]).
     pub assisted: bool,
+    /// Whether it remembers texts that it is told of ([`Level::remember`]).
+    pub remembers: bool,
     /// Tokens that the model's own configuration ends a text with, ascending.
     pub end_tokens: Vec<Token>,
     /// The hardware that it pretends to run on, if it does: its times are then no measure of this machine.
@@ -126,4 +141,13 @@ pub trait Level: Send + Sync {
     /// [`crate::Error::Invalid`] and [`crate::Error::ContextLength`] for requests that can never succeed here, the rest
     /// of [`crate::Error`] by what went wrong.
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>>;
+
+    /// Is told of a text that has ended. What a level makes of it may change how good its drafts are, and never what they
+    /// mean; this default forgets it at once.
+    ///
+    /// # Errors
+    /// As [`Level::verify`].
+    fn remember(&self, _: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async { Ok(()) })
+    }
 }

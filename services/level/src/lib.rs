@@ -6,7 +6,8 @@
 //!
 //! In reading order:
 //!
-//! - [`context`], [`sampling`]: what a caller says: the tokens so far, and how the next one is to be chosen
+//! - [`context`], [`sampling`], [`tenant`]: what a caller says: the tokens so far, how the next one is to be chosen, and
+//!   whose text it is
 //! - [`draft`], [`verdict`], [`statistics`]: what a level answers, and what is counted on the way
 //! - [`level`], [`error`]: the trait itself, and its failures by what the caller can do about them
 //! - [`elementary`], [`noise`]: our own logarithm and exponential, and a counter-based source of randomness
@@ -32,6 +33,7 @@ pub mod review;
 pub mod sampling;
 pub mod scripted;
 pub mod statistics;
+pub mod tenant;
 pub mod verdict;
 pub mod writing;
 
@@ -39,10 +41,13 @@ pub use clock::Clock;
 pub use context::{Context, Token};
 pub use draft::{Draft, DraftToken, Proposal};
 pub use error::{Error, Result};
-pub use level::{BoxFuture, Call, Description, DraftRequest, Kind, Level, VerifyRequest};
+pub use level::{
+    BoxFuture, Call, Description, DraftRequest, Kind, Level, RememberRequest, VerifyRequest,
+};
 pub use logprobs::{Logprobs, LogprobsRequest};
 pub use prospects::Prospects;
 pub use sampling::{Lenience, Rule, Sampling};
 pub use statistics::{Pair, Statistics};
+pub use tenant::Tenant;
 pub use verdict::{Timings, Verdict};
 pub use writing::{Assistant, Writing};

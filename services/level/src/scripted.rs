@@ -47,6 +47,7 @@ impl ScriptedLevel {
             exact: true,
             numerics: "scripted".into(),
             assisted: false,
+            remembers: false,
             end_tokens: vec![0],
             emulation: None,
         };

@@ -22,6 +22,7 @@ fn call(tokens: Vec<Token>, sampling: &Sampling) -> Call {
         sampling: Arc::new(sampling.clone()),
         session: 0,
         stream: 0,
+        tenant: None,
         timeout: Duration::from_secs(1),
     }
 }

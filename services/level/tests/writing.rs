@@ -41,6 +41,7 @@ fn request(
             }),
             session: 0,
             stream: 0,
+            tenant: None,
             timeout: Duration::from_secs(1),
         },
         wanted,

@@ -3,11 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use csd_level::{
-    Assistant, BoxFuture, Call, Description, Draft, DraftRequest, DraftToken, Error, Kind, Level,
-    Result, Statistics, Timings, Verdict, VerifyRequest, elementary::ln,
+    Assistant, BoxFuture, Call, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
+    Level, RememberRequest, Result, Rule, Statistics, Tenant, Timings, Verdict, VerifyRequest,
+    elementary::ln,
 };
 
-use crate::{BigramError, Bigrams, Cache, Guess, Limits, Options, Token, propose};
+use crate::{
+    BigramError, Bigrams, Cache, Guess, Limits, Options, Recall, Remembered, Sharing, Token,
+    memory::Memory, propose, recall::LONGEST,
+};
 
 /// What an operator may set.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,15 +22,18 @@ pub struct Settings {
     pub context: usize,
     /// What the cache of texts may hold.
     pub limits: Limits,
+    /// How texts that have ended are remembered, if they are.
+    pub sharing: Option<Sharing>,
 }
 
 impl Default for Settings {
-    /// Propose whatever there is, for contexts up to 262,144 tokens.
+    /// Propose whatever there is, for contexts up to 262,144 tokens, and remember no text beyond its end.
     fn default() -> Self {
         Self {
             min_confidence: 0.0,
             context: 1 << 18,
             limits: Limits::default(),
+            sharing: None,
         }
     }
 }
@@ -38,6 +45,7 @@ pub struct MaxGram {
     bigrams: Bigrams,
     settings: Settings,
     cache: Mutex<Cache>,
+    memory: Option<Mutex<Memory>>,
 }
 
 impl MaxGram {
@@ -67,15 +75,16 @@ impl MaxGram {
             exact: true,
             numerics: "counts".into(),
             assisted: false,
+            remembers: settings.sharing.is_some(),
             end_tokens: Vec::new(),
             emulation: None,
         };
-        let cache = Mutex::new(Cache::new(settings.limits));
         Ok(Self {
             description: Arc::new(description),
             bigrams,
+            cache: Mutex::new(Cache::new(settings.limits)),
+            memory: settings.sharing.map(Memory::new).map(Mutex::new),
             settings,
-            cache,
         })
     }
 
@@ -85,6 +94,12 @@ impl MaxGram {
         (cache.len(), cache.bytes())
     }
 
+    /// What is remembered of texts that have ended; nothing at all, unless [`Settings::sharing`] says so.
+    pub fn remembered(&self) -> Remembered {
+        let memory = self.memory();
+        memory.map_or_else(Remembered::default, |memory| memory.reading())
+    }
+
     /// What follows a context of known tokens.
     fn guess(&self, call: &Call, room: usize) -> Draft {
         let options = Options {
@@ -92,9 +107,20 @@ impl MaxGram {
             min_confidence: self.settings.min_confidence,
             ends: call.sampling.end_tokens.clone(),
         };
+        let text = call.context.tokens();
         let mut cache = self.cache();
-        let (index, cached) = cache.index(call.context.tokens());
-        let guesses = propose(index, &self.bigrams, &options);
+        let (index, cached) = cache.index(text);
+        let shared = tenant(call).and_then(|tenant| Some((tenant, self.memory()?)));
+        let guesses = match shared {
+            None => propose(index, Recall::default(), &self.bigrams, &options),
+            Some((tenant, mut memory)) => {
+                let recall = memory.recall(tenant, text);
+                let guesses = propose(index, recall, &self.bigrams, &options);
+                let found = guesses.iter().filter(|guess| guess.remembered).count();
+                memory.proposed(guesses.len(), found);
+                guesses
+            }
+        };
         let mut inner = Statistics::default();
         inner.record_calls(0, 1);
         Draft {
@@ -107,27 +133,38 @@ impl MaxGram {
         }
     }
 
-    fn check(&self, call: &Call) -> Result<()> {
+    fn check(&self, text: &Context) -> Result<()> {
         let Description {
             vocabulary,
             context: limit,
             ..
         } = *self.description;
-        let len = call.context.len();
+        let len = text.len();
         if len > limit {
             return Err(Error::ContextLength { len, limit });
         }
         let outside = |&token: &Token| token as usize >= vocabulary;
-        match call.context.tokens().iter().position(outside) {
+        match text.tokens().iter().position(outside) {
             None => Ok(()),
             Some(place) => Err(Error::invalid(
                 format!("context.tokens[{place}]"),
                 format!(
                     "{} is outside the vocabulary of {vocabulary}",
-                    call.context.tokens()[place]
+                    text.tokens()[place]
                 ),
             )),
         }
+    }
+
+    /// The memory, if there is one; emptied if a panic may have left it half changed.
+    fn memory(&self) -> Option<MutexGuard<'_, Memory>> {
+        let (memory, sharing) = (self.memory.as_ref()?, self.settings.sharing?);
+        Some(memory.lock().unwrap_or_else(|poisoned| {
+            let mut guard = poisoned.into_inner();
+            *guard = Memory::new(sharing);
+            memory.clear_poison();
+            guard
+        }))
     }
 
     /// The cache; emptied if a panic may have left an index half changed.
@@ -154,7 +191,7 @@ impl Level for MaxGram {
                     "Max-Gram has no assistant of its own".into(),
                 ));
             }
-            self.check(&request.call)?;
+            self.check(&request.call.context)?;
             Ok(self.guess(&request.call, request.wanted.min(request.room)))
         })
     }
@@ -167,16 +204,35 @@ impl Level for MaxGram {
             ))
         })
     }
+
+    /// Remembers the text, of its prompt no more than a match needs: the rest was read, not written.
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let RememberRequest { tenant, text, .. } = request;
+            self.check(&text)?;
+            if let Some(mut memory) = self.memory() {
+                let read = text.prompt_len().saturating_sub(LONGEST);
+                memory.remember(tenant, &text.tokens()[read..]);
+            }
+            Ok(())
+        })
+    }
 }
 
 impl Assistant for MaxGram {
     /// Nothing behind a context that [`Level::draft`] refuses.
     fn propose(&self, call: &Call, room: usize) -> Draft {
-        match self.check(call) {
+        match self.check(&call.context) {
             Ok(()) => self.guess(call, room),
             Err(_) => Draft::default(),
         }
     }
+}
+
+/// Whose remembered texts may help with a call. None under rejection sampling: a text that was drawn from the same noise
+/// would tell what is accepted before it is drawn, and the distribution would no longer be the target's.
+fn tenant(call: &Call) -> Option<Tenant> {
+    call.tenant.filter(|_| call.sampling.rule == Rule::Coupled)
 }
 
 fn token(guess: &Guess) -> DraftToken {

@@ -1,6 +1,6 @@
 //! Is a confidence worth its name? Measured on what the bundled target really writes.
 
-use csd_maxgram::{Bigrams, Guess, Index, Options, Token, propose};
+use csd_maxgram::{Bigrams, Guess, Index, Options, Recall, Token, propose};
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
 
@@ -25,7 +25,7 @@ fn reached(kind: &str) -> Vec<(Guess, bool)> {
                 min_confidence: 0.0,
                 ends: vec![0],
             };
-            for (guess, &token) in propose(&index, &bigrams, &options)
+            for (guess, &token) in propose(&index, Recall::default(), &bigrams, &options)
                 .into_iter()
                 .zip(&text[place..])
             {

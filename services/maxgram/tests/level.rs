@@ -5,10 +5,10 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use csd_level::{
-    BoxFuture, Call, Context, Draft, DraftRequest, Error, Kind, Lenience, Level, Result, Sampling,
-    VerifyRequest,
+    BoxFuture, Call, Context, Draft, DraftRequest, Error, Kind, Lenience, Level, RememberRequest,
+    Result, Rule, Sampling, Tenant, VerifyRequest,
 };
-use csd_maxgram::{BigramError, Bigrams, Limits, MaxGram, Settings, Token};
+use csd_maxgram::{BigramError, Bigrams, Limits, MaxGram, Remembered, Settings, Sharing, Token};
 
 fn bigrams() -> Bigrams {
     let json = r#"{"vocab_size": 10, "next": [0,0,0,0,0,6,7,0,0,9], "probability": [0,0,0,0,0,1,0.5,0,0,1], "count": [0,0,0,0,0,9,9,0,0,9]}"#;
@@ -29,6 +29,7 @@ fn call(tokens: &[Token]) -> Call {
         sampling: Arc::new(sampling),
         session: 1,
         stream: 3,
+        tenant: None,
         timeout: Duration::from_secs(1),
     }
 }
@@ -168,6 +169,107 @@ fn the_cache_never_changes_an_answer() {
         texts <= 2 && (bytes <= 4_000 || texts == 1),
         "{texts} texts, {bytes} bytes"
     );
+}
+
+const TENANT: Tenant = Tenant::new([7; 16]);
+
+fn sharing() -> MaxGram {
+    let settings = Settings {
+        sharing: Some(Sharing {
+            bytes: 1 << 16,
+            across_tenants: false,
+        }),
+        ..Settings::default()
+    };
+    MaxGram::new("maxgram", 10, "map", bigrams(), settings).expect("a level")
+}
+
+fn remember(level: &MaxGram, tokens: &[Token], prompt: usize) -> Result<()> {
+    let text = Context::from_parts(tokens.to_vec(), prompt).expect("not longer");
+    ready(level.remember(RememberRequest {
+        tenant: TENANT,
+        text,
+        timeout: Duration::from_secs(1),
+    }))
+}
+
+/// What is proposed in a tenant's name.
+fn shared(level: &MaxGram, tokens: &[Token], rule: Rule) -> Vec<Token> {
+    let mut request = request(tokens, 8, 8);
+    request.call.tenant = Some(TENANT);
+    Arc::make_mut(&mut request.call.sampling).rule = rule;
+    let draft = ready(level.draft(request)).expect("a draft");
+    draft.ids().collect()
+}
+
+#[test]
+fn texts_that_have_ended_help_later_ones_of_their_tenant() {
+    let level = sharing();
+    assert!(level.description().remembers);
+    assert!(shared(&level, &[1, 2, 3], Rule::Coupled).is_empty());
+    remember(&level, &[1, 2, 3, 4, 8, 1], 2).expect("in order");
+    let drafted = shared(&level, &[1, 2, 3], Rule::Coupled);
+    assert_eq!(
+        drafted,
+        [4, 8, 1, 2, 3],
+        "its end, and on from the text at hand"
+    );
+    assert_eq!(
+        shared(&level, &[9, 1, 2, 3, 9, 3], Rule::Coupled)[..2],
+        [9, 3]
+    );
+    let other = ready(level.draft(request(&[1, 2, 3], 8, 8))).expect("a draft");
+    assert!(other.is_empty(), "whoever names no tenant is alone");
+    let remembered = level.remembered();
+    assert_eq!((remembered.texts, remembered.evicted), (1, 0));
+    assert!(remembered.bytes <= 1 << 16);
+    assert!(remembered.asked > 5, "{remembered:?}");
+    assert_eq!(
+        remembered.found, 3,
+        "the other text has a repetition of its own"
+    );
+}
+
+/// A remembered text would tell of the noise that its repetition is drawn from.
+#[test]
+fn nothing_remembered_is_proposed_for_rejection_sampling() {
+    let level = sharing();
+    remember(&level, &[1, 2, 3, 4, 8, 1], 2).expect("in order");
+    assert!(shared(&level, &[1, 2, 3], Rule::Rejection).is_empty());
+}
+
+#[test]
+fn the_text_itself_is_asked_first() {
+    let level = sharing();
+    remember(&level, &[7, 1, 2, 3, 4], 0).expect("in order");
+    // Behind four tokens here, behind three there.
+    assert_eq!(
+        shared(&level, &[9, 1, 2, 3, 8, 9, 1, 2, 3], Rule::Coupled)[0],
+        8
+    );
+    // Behind one token here, behind four there.
+    assert_eq!(shared(&level, &[3, 8, 7, 1, 2, 3], Rule::Coupled)[0], 4);
+}
+
+#[test]
+fn of_a_prompt_no_more_is_remembered_than_a_match_needs() {
+    let level = sharing();
+    let prompt: Vec<Token> = (0..9).cycle().take(30).chain([1; 64]).collect();
+    let text = [&prompt[..], &[9, 4]].concat();
+    remember(&level, &text, prompt.len()).expect("in order");
+    assert!(shared(&level, &[7, 8], Rule::Coupled).is_empty());
+    assert_eq!(shared(&level, &[1, 9], Rule::Coupled), [4]);
+}
+
+#[test]
+fn a_level_that_remembers_nothing_takes_note_of_nothing() {
+    let level = level();
+    assert!(!level.description().remembers);
+    remember(&level, &[1, 2, 3, 4], 0).expect("it may be told");
+    assert!(shared(&level, &[1, 2, 3], Rule::Coupled).is_empty());
+    assert_eq!(level.remembered(), Remembered::default());
+    let outside = remember(&sharing(), &[1, 2, 10], 0);
+    assert!(matches!(outside, Err(Error::Invalid { field, .. }) if field == "context.tokens[2]"));
 }
 
 #[test]

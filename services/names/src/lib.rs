@@ -27,6 +27,8 @@ pub const FORWARD_SPAN: &str = "forward";
 pub const DRAFT_CALL: &str = "csd.v1.Level/Draft";
 /// See [`DRAFT_CALL`].
 pub const VERIFY_CALL: &str = "csd.v1.Level/Verify";
+/// See [`DRAFT_CALL`].
+pub const REMEMBER_CALL: &str = "csd.v1.Level/Remember";
 
 /// A turn of the level `drafter`, whose tokens `reviewer` will review, as a trace shows it.
 pub fn draft_by(drafter: &str, reviewer: &str) -> String {

@@ -37,6 +37,7 @@ async fn main() -> Result<(), Failure> {
         sampling: Arc::new(Sampling::default()),
         session: 1,
         stream: 0,
+        tenant: None,
         timeout: Duration::from_secs(5),
     };
     let draft = DraftRequest {

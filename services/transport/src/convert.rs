@@ -11,7 +11,10 @@ mod token;
 
 pub use answer::{draft, draft_to_wire, verdict, verdict_to_wire};
 pub use description::{description, description_to_wire, gauges};
-pub use request::{draft_request, draft_request_to_wire, verify_request, verify_request_to_wire};
+pub use request::{
+    draft_request, draft_request_to_wire, remember_request, remember_request_to_wire,
+    verify_request, verify_request_to_wire,
+};
 
 use csd_level::{Error, Result};
 

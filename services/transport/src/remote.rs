@@ -6,7 +6,8 @@ use std::{
 };
 
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Error, Level, Result, Verdict, VerifyRequest,
+    BoxFuture, Description, Draft, DraftRequest, Error, Level, RememberRequest, Result, Verdict,
+    VerifyRequest,
 };
 use csd_proto::v1::{self, level_client::LevelClient};
 use csd_telemetry::names;
@@ -178,6 +179,16 @@ impl RemoteLevel {
         Ok(verdict)
     }
 
+    async fn ask_remember(&self, request: RememberRequest) -> Result<()> {
+        let tokens = names::count(request.text.len());
+        Span::current().record(names::CONTEXT_TOKENS, tokens);
+        let message = convert::remember_request_to_wire(&request);
+        let message = prepare(message, request.timeout);
+        let mut client = self.client.clone();
+        let response = answer(&self.address, request.timeout, client.remember(message)).await;
+        response.map(drop)
+    }
+
     /// Runs a call in a span of its own.
     async fn traced<T>(
         &self,
@@ -202,6 +213,10 @@ impl Level for RemoteLevel {
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         Box::pin(self.traced(names::VERIFY_CALL, self.ask_verify(request)))
+    }
+
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.traced(names::REMEMBER_CALL, self.ask_remember(request)))
     }
 }
 

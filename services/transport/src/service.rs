@@ -164,6 +164,21 @@ impl Shared {
         trace::reviewed(&span, drafted, &verdict);
         Ok(convert::verdict_to_wire(verdict))
     }
+
+    async fn remember(
+        &self,
+        headers: &HeaderMap,
+        wire: v1::RememberRequest,
+    ) -> Result<v1::RememberResponse> {
+        let _in_flight = self.admit()?;
+        let timeout = self.timeout(headers)?;
+        let vocabulary = self.level.description().vocabulary;
+        let request = convert::remember_request(wire, vocabulary, timeout)?;
+        let tokens = names::count(request.text.len());
+        Span::current().record(names::CONTEXT_TOKENS, tokens);
+        self.within(timeout, self.level.remember(request)).await?;
+        Ok(v1::RememberResponse {})
+    }
 }
 
 /// Runs a handler in the span of its call, and turns its answer into gRPC's.
@@ -208,5 +223,15 @@ impl level_server::Level for LevelService {
         let name = &self.shared.level.description().name;
         let span = trace::server(names::VERIFY_CALL, name, metadata.as_ref());
         answered(span, self.shared.verify(metadata.as_ref(), wire)).await
+    }
+
+    async fn remember(
+        &self,
+        request: Request<v1::RememberRequest>,
+    ) -> Result<Response<v1::RememberResponse>, Status> {
+        let (metadata, _, wire) = request.into_parts();
+        let name = &self.shared.level.description().name;
+        let span = trace::server(names::REMEMBER_CALL, name, metadata.as_ref());
+        answered(span, self.shared.remember(metadata.as_ref(), wire)).await
     }
 }

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use csd_level::{
     Call, Context, Draft, DraftRequest, DraftToken, Error, Lenience, Logprobs, LogprobsRequest,
-    Pair, Proposal, Prospects, Rule, Sampling, Statistics, Timings, Verdict, VerifyRequest,
+    Pair, Proposal, Prospects, RememberRequest, Rule, Sampling, Statistics, Tenant, Timings,
+    Verdict, VerifyRequest,
 };
 use csd_proto::v1;
 use csd_transport::convert;
@@ -89,14 +90,16 @@ fn sampling() -> impl Strategy<Value = Sampling> {
 
 fn call() -> impl Strategy<Value = Call> {
     let context = (vec(token(), 0..600), any::<prop::sample::Index>());
-    (context, sampling(), any::<u64>(), any::<u8>()).prop_map(
-        |((tokens, split), sampling, session, stream)| {
+    let whose = option::of(any::<[u8; 16]>());
+    (context, sampling(), any::<u64>(), any::<u8>(), whose).prop_map(
+        |((tokens, split), sampling, session, stream, tenant)| {
             let prompt = split.index(tokens.len() + 1);
             Call {
                 context: Context::from_parts(tokens, prompt).expect("not longer"),
                 sampling: Arc::new(sampling),
                 session,
                 stream,
+                tenant: tenant.map(Tenant::new),
                 timeout: TIMEOUT,
             }
         },
@@ -188,6 +191,13 @@ proptest! {
     }
 
     #[test]
+    fn remember_requests(call in call(), tenant in any::<[u8; 16]>()) {
+        let request = RememberRequest { tenant: Tenant::new(tenant), text: call.context, timeout: TIMEOUT };
+        let wire = sent(&convert::remember_request_to_wire(&request));
+        prop_assert_eq!(convert::remember_request(wire, VOCABULARY, TIMEOUT), Ok(request));
+    }
+
+    #[test]
     fn drafts(tokens in vec(draft_token(2), 0..20), inner in statistics(), timings in timings()) {
         let draft = Draft { tokens, inner, timings };
         let wire = sent(&convert::draft_to_wire(draft.clone()));
@@ -243,6 +253,9 @@ proptest! {
         if let Ok(wire) = v1::VerifyRequest::decode(bytes.as_slice()) {
             prop_assert!(named(convert::verify_request(wire, VOCABULARY, TIMEOUT)));
         }
+        if let Ok(wire) = v1::RememberRequest::decode(bytes.as_slice()) {
+            prop_assert!(named(convert::remember_request(wire, VOCABULARY, TIMEOUT)));
+        }
         if let Ok(wire) = v1::DraftResponse::decode(bytes.as_slice()) {
             prop_assert!(named(convert::draft(wire, 4, VOCABULARY)));
         }
@@ -263,6 +276,7 @@ fn asked() -> VerifyRequest {
             sampling: Arc::new(Sampling::default()),
             session: 0,
             stream: 0,
+            tenant: None,
             timeout: TIMEOUT,
         },
         draft: Draft {
@@ -319,7 +333,7 @@ fn requests_are_refused_by_field() {
     };
     assert!(convert::draft_request(fine.clone(), VOCABULARY, TIMEOUT).is_ok());
     type Change = fn(&mut v1::DraftRequest, &mut v1::Call, &mut v1::Sampling);
-    let changes: [(&str, Change); 15] = [
+    let changes: [(&str, Change); 16] = [
         ("wanted", |r, _, _| r.wanted = 0),
         ("room", |r, _, _| r.room = 0),
         ("lenience", |r, _, _| r.lenience = 0.5),
@@ -336,6 +350,7 @@ fn requests_are_refused_by_field() {
         ("call.prompt", |_, c, _| c.prompt = 4),
         ("call.tokens", |_, c, _| c.tokens[1] = VOCABULARY as u32),
         ("call.stream", |_, c, _| c.stream = 256),
+        ("call.tenant", |_, c, _| c.tenant = vec![1; 15]),
         ("temperature", |_, _, s| s.temperature = -0.1),
         ("top_p", |_, _, s| s.top_p = 0.0),
         ("repetition_penalty", |_, _, s| {
@@ -364,4 +379,29 @@ fn requests_are_refused_by_field() {
     assert_eq!(missing, Err(Error::invalid("call.sampling", "is missing")));
     let missing = convert::verify_request(v1::VerifyRequest::default(), VOCABULARY, TIMEOUT);
     assert_eq!(missing, Err(Error::invalid("call", "is missing")));
+}
+
+#[test]
+fn texts_to_remember_are_refused_by_field() {
+    let fine = v1::RememberRequest {
+        tenant: vec![1; 16],
+        tokens: vec![1, 2, 3],
+        prompt: 2,
+    };
+    assert!(convert::remember_request(fine.clone(), VOCABULARY, TIMEOUT).is_ok());
+    type Change = fn(&mut v1::RememberRequest);
+    let changes: [(&str, Change); 4] = [
+        ("tenant", |r| r.tenant.clear()),
+        ("tenant", |r| r.tenant.push(1)),
+        ("tokens", |r| r.tokens[0] = VOCABULARY as u32),
+        ("prompt", |r| r.prompt = 4),
+    ];
+    for (expected, change) in changes {
+        let mut request = fine.clone();
+        change(&mut request);
+        match convert::remember_request(request, VOCABULARY, TIMEOUT) {
+            Err(Error::Invalid { field, .. }) => assert_eq!(field, expected),
+            other => panic!("{expected}: {other:?}"),
+        }
+    }
 }

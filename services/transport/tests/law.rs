@@ -2,10 +2,14 @@
 
 mod pipe;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use csd_level::{
-    Draft, DraftRequest, Error, Lenience, Level, LogprobsRequest, Rule, Sampling, VerifyRequest,
+    BoxFuture, Context, Description, Draft, DraftRequest, Error, Lenience, Level, LogprobsRequest,
+    RememberRequest, Result, Rule, Sampling, Tenant, Verdict, VerifyRequest,
 };
 use csd_transport::ServiceOptions;
 use pipe::{Pipe, VOCABULARY, call, review, scripted};
@@ -187,4 +191,52 @@ async fn what_no_level_should_see_is_refused_by_name() {
         ..Draft::default()
     };
     assert_eq!(refused(request).await, "draft[0].probability");
+}
+
+/// A level that keeps what it is told.
+#[derive(Default)]
+struct Listener(Mutex<Vec<RememberRequest>>);
+
+impl Level for Listener {
+    fn description(&self) -> Arc<Description> {
+        let describe = |description: &mut Description| description.remembers = true;
+        scripted(1).describe(describe).description()
+    }
+
+    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(async move { scripted(1).verify(request).await })
+    }
+
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async {
+            self.0.lock().expect("no panic").push(request);
+            Ok(())
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_level_is_told_of_the_same_texts() {
+    let level = Arc::new(Listener::default());
+    let pipe = Pipe::new(level.clone(), ServiceOptions::default());
+    let remote = pipe.remote().await;
+    assert!(remote.description().remembers);
+    let text = |tokens: &[u32]| RememberRequest {
+        tenant: Tenant::new([3; 16]),
+        text: Context::from_parts(tokens.to_vec(), 1).expect("not longer"),
+        timeout: Duration::from_secs(5),
+    };
+    assert_eq!(remote.remember(text(&[5, 6, 7])).await, Ok(()));
+    let outside = remote.remember(text(&[5, VOCABULARY as u32])).await;
+    assert!(matches!(outside, Err(Error::Invalid { field, .. }) if field == "tokens"));
+    let told = level.0.lock().expect("no panic").clone();
+    assert_eq!(told.len(), 1);
+    assert_eq!(
+        (told[0].tenant, &told[0].text),
+        (Tenant::new([3; 16]), &text(&[5, 6, 7]).text)
+    );
+
+    // Whoever remembers nothing may be told as well.
+    let pipe = Pipe::new(Arc::new(scripted(1)), ServiceOptions::default());
+    assert_eq!(pipe.remote().await.remember(text(&[5, 6])).await, Ok(()));
 }

@@ -46,6 +46,9 @@ pub struct Args {
     /// Limit on key/value caches.
     #[arg(long, value_name = "MIB", env = "CSD_CACHE_MIB")]
     pub cache_mib: Option<usize>,
+    /// Remember texts that have ended in so much memory; they help later texts of their tenant.
+    #[arg(long, value_name = "MIB", env = "CSD_MEMORY_MIB")]
+    pub memory_mib: Option<usize>,
     /// Calls that may wait; more are refused.
     #[arg(long, value_name = "N", env = "CSD_QUEUE")]
     pub queue: Option<usize>,

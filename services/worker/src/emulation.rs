@@ -9,7 +9,8 @@ use std::{
 
 use csd_config::Emulation;
 use csd_level::{
-    BoxFuture, Description, Draft, DraftRequest, Level, Result, Verdict, VerifyRequest,
+    BoxFuture, Description, Draft, DraftRequest, Level, RememberRequest, Result, Verdict,
+    VerifyRequest,
 };
 
 /// How long before its end a wait stops sleeping: the system wakes a thread some tens of microseconds late, and the task
@@ -58,6 +59,10 @@ impl Level for Emulated {
         request.call.timeout = request.call.timeout.saturating_sub(self.half);
         Box::pin(self.there_and_back(self.inner.verify(request)))
     }
+
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        Box::pin(self.there_and_back(self.inner.remember(request)))
+    }
 }
 
 /// Waits. The runtime's timers count milliseconds, which is more than a link in a rack takes; a thread's sleep does not.
@@ -91,6 +96,7 @@ mod tests {
                 sampling: Arc::new(Sampling::default()),
                 session: 1,
                 stream: 0,
+                tenant: None,
                 timeout: Duration::from_secs(1),
             },
             draft: Draft::default(),

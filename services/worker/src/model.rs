@@ -4,10 +4,10 @@ use std::{path::Path, sync::Arc, time::Instant};
 
 use csd_engine::{Engine, TokenMap};
 use csd_level::{
-    Assistant, BoxFuture, Call, Description, Draft, DraftRequest, Level, Result, Timings, Verdict,
-    VerifyRequest,
+    Assistant, BoxFuture, Call, Description, Draft, DraftRequest, Level, RememberRequest, Result,
+    Timings, Verdict, VerifyRequest,
 };
-use csd_maxgram::{Bigrams, MaxGram};
+use csd_maxgram::{Bigrams, MaxGram, Sharing};
 use csd_telemetry::metrics::{self, LevelReading};
 use csd_transport::Gauges;
 
@@ -22,13 +22,14 @@ pub enum Model {
 }
 
 impl Model {
-    /// Loads a level. Takes as long as reading the weights does.
+    /// Loads a level whose Max-Gram, if it has one, remembers as `memory` says. Takes as long as reading the weights does.
     ///
     /// # Errors
     /// [`Error::Model`], [`Error::Bigrams`] and [`Error::UnreadableBigrams`], each naming the file.
     pub fn load(
         name: &str,
         source: LevelSource,
+        memory: Option<Sharing>,
         metrics: Arc<metrics::Level>,
     ) -> Result<Self, Error> {
         match source {
@@ -38,12 +39,16 @@ impl Model {
                 bigram,
             } => {
                 let engine = Engine::load_observed(engine, Watching(metrics))?;
-                let level = NeuralLevel::new(engine, assisted, bigram.as_deref())?;
+                let memory = memory.filter(|_| assisted);
+                let level = NeuralLevel::new(engine, assisted, bigram.as_deref(), memory)?;
                 Ok(Self::Neural(level))
             }
             LevelSource::MaxGram { model, bigram } => {
                 let map = TokenMap::load(&model)?;
-                let settings = csd_maxgram::Settings::default();
+                let settings = csd_maxgram::Settings {
+                    sharing: memory,
+                    ..csd_maxgram::Settings::default()
+                };
                 let level = max_gram(name, &map, bigram.as_deref(), settings)?;
                 Ok(Self::Statistical(Timed(level)))
             }
@@ -78,6 +83,14 @@ impl Model {
 }
 
 impl Model {
+    /// The Max-Gram in this process.
+    fn max_gram(&self) -> Option<&MaxGram> {
+        match self {
+            Self::Neural(level) => level.assistant.as_ref().map(|assistant| &assistant.0),
+            Self::Statistical(level) => Some(&level.0),
+        }
+    }
+
     /// What Prometheus is told: what the service counted, and what only the engine knows.
     pub(crate) fn reading(&self, gauges: Gauges) -> LevelReading {
         let mut reading = LevelReading {
@@ -90,6 +103,14 @@ impl Model {
             cache_bytes: gauges.cache_bytes,
             ..LevelReading::default()
         };
+        let remembered = self.max_gram().map(MaxGram::remembered);
+        if let Some(remembered) = remembered {
+            reading.memory_texts = remembered.texts as u64;
+            reading.memory_bytes = remembered.bytes as u64;
+            reading.memory_evictions = remembered.evicted;
+            reading.memory_queries = remembered.asked;
+            reading.memory_hits = remembered.found;
+        }
         if let Self::Neural(level) = self {
             let engine = level.engine.gauges();
             let limit = level.engine.cache_limit().max(1);
@@ -123,6 +144,10 @@ impl Level for Model {
             Ok(verdict)
         })
     }
+
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        self.level().remember(request)
+    }
 }
 
 /// What a call took and was not computed for, it has waited: for the engine, or for a processor.
@@ -134,19 +159,26 @@ fn account(timings: &mut Timings, begun: Instant) {
 pub struct NeuralLevel {
     description: Arc<Description>,
     engine: Engine,
-    assistant: Option<Arc<dyn Assistant>>,
+    assistant: Option<Arc<Timed>>,
 }
 
 impl NeuralLevel {
-    fn new(engine: Engine, assisted: bool, bigram: Option<&Path>) -> Result<Self, Error> {
+    fn new(
+        engine: Engine,
+        assisted: bool,
+        bigram: Option<&Path>,
+        memory: Option<Sharing>,
+    ) -> Result<Self, Error> {
         let mut description = (*engine.description()).clone();
         description.assisted = assisted;
+        description.remembers = memory.is_some();
         let map = TokenMap {
             vocabulary: description.vocabulary,
             fingerprint: description.token_map.clone(),
         };
         let settings = csd_maxgram::Settings {
             context: description.context,
+            sharing: memory,
             ..csd_maxgram::Settings::default()
         };
         let assistant = assisted.then(|| max_gram("maxgram", &map, bigram, settings));
@@ -155,7 +187,7 @@ impl NeuralLevel {
             engine,
             assistant: assistant
                 .transpose()?
-                .map(|assistant| Arc::new(Timed(assistant)) as _),
+                .map(|assistant| Arc::new(Timed(assistant))),
         })
     }
 }
@@ -167,11 +199,20 @@ impl Level for NeuralLevel {
 
     fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
         let assistant = self.assistant.clone();
+        let assistant = assistant.map(|assistant| assistant as Arc<dyn Assistant>);
         Box::pin(self.engine.write(request, assistant))
     }
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         self.engine.verify(request)
+    }
+
+    /// What its Max-Gram is told.
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        match &self.assistant {
+            Some(assistant) => assistant.remember(request),
+            None => Box::pin(async { Ok(()) }),
+        }
     }
 }
 
@@ -204,6 +245,10 @@ impl Level for Timed {
 
     fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         self.0.verify(request)
+    }
+
+    fn remember(&self, request: RememberRequest) -> BoxFuture<'_, Result<()>> {
+        self.0.remember(request)
     }
 }
 

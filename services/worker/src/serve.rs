@@ -10,6 +10,7 @@ use std::{
 };
 
 use csd_level::Level;
+use csd_maxgram::Sharing;
 use csd_telemetry::metrics;
 use csd_transport::{LevelService, ServerTls, ServiceOptions, incoming, serve_over};
 use serde::Serialize;
@@ -72,6 +73,7 @@ pub async fn serve(
     let Settings {
         name,
         source,
+        memory,
         listen,
         metrics: scraped,
         queue,
@@ -87,7 +89,7 @@ pub async fn serve(
     let metrics = Arc::new(metrics::Level::new(&name));
     tracing::info!(csd.cascade.level = name, model = %source.model().display(), "loading");
     let model = tokio::select! {
-        model = load(name.clone(), source, metrics.clone()) => Arc::new(model?),
+        model = load(name.clone(), source, memory, metrics.clone()) => Arc::new(model?),
         () = &mut shutdown => return Ok(()),
     };
     let listener = open(socket)?;
@@ -130,12 +132,13 @@ pub async fn serve(
 async fn load(
     name: String,
     source: LevelSource,
+    memory: Option<Sharing>,
     metrics: Arc<metrics::Level>,
 ) -> Result<Model, Error> {
     let (send, loaded) = oneshot::channel();
     let work = move || {
         // Nobody receives it when the process is ending already.
-        let _ = send.send(Model::load(&name, source, metrics));
+        let _ = send.send(Model::load(&name, source, memory, metrics));
     };
     thread::Builder::new()
         .name("csd-load".into())

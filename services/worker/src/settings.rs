@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use csd_config::{Cascade, Emulation, Source, Tls};
 use csd_engine::{Device, ForwardTimes, Weights};
+use csd_maxgram::Sharing;
 
 use crate::{Args, Error};
 
@@ -17,6 +18,8 @@ pub struct Settings {
     pub name: String,
     /// What it serves.
     pub source: LevelSource,
+    /// What its Max-Gram remembers of texts that have ended, if it has one and it is to.
+    pub memory: Option<Sharing>,
     /// `HOST:PORT`; port 0 picks a free one.
     pub listen: String,
     /// The same for `GET /metrics`.
@@ -87,6 +90,7 @@ impl Settings {
         Ok(Self {
             tls: args.tls.over(&cascade.tls),
             source: source(level.source, &level.name, queue, times, args)?,
+            memory: memory(level.memory, args)?,
             listen: args
                 .listen
                 .clone()
@@ -180,6 +184,16 @@ fn source(
             bigram,
         }),
     }
+}
+
+/// The file's memory, with the arguments' size.
+fn memory(file: Option<csd_config::Memory>, args: &Args) -> Result<Option<Sharing>, Error> {
+    let given = positive("memory-mib", args.memory_mib)?.map(|mib| mib.saturating_mul(1 << 20));
+    let bytes = given.or(file.map(|file| file.bytes));
+    Ok(bytes.map(|bytes| Sharing {
+        bytes,
+        across_tenants: file.is_some_and(|file| file.across_tenants),
+    }))
 }
 
 fn positive(setting: &'static str, value: Option<usize>) -> Result<Option<usize>, Error> {

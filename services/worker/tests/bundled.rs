@@ -18,6 +18,7 @@ fn call(tokens: &[u32]) -> Call {
         sampling: Arc::new(Sampling::default()),
         session: 1,
         stream: 1,
+        tenant: None,
         timeout: Duration::from_secs(20),
     }
 }

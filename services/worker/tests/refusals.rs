@@ -192,12 +192,17 @@ fn arguments_beat_the_file() {
         threads: Some(3),
         context: Some(99),
         cache_mib: Some(2),
+        memory_mib: Some(3),
         queue: Some(7),
         ..args("target")
     };
     let settings = Settings::resolve(&given).expect("settings");
     assert_eq!((settings.name.as_str(), settings.queue), ("target", 7));
     assert_eq!(settings.listen, "127.0.0.1:4");
+    let memory = settings
+        .memory
+        .map(|memory| (memory.bytes, memory.across_tenants));
+    assert_eq!(memory, Some((3 << 20, false)));
     assert_eq!(settings.metrics, "127.0.0.1:5");
     let LevelSource::Neural {
         engine,
@@ -215,6 +220,7 @@ fn arguments_beat_the_file() {
     assert!(assisted && bigram.is_some_and(|path| path.ends_with("models/tiny/bigram.json")));
 
     let plain = Settings::resolve(&args("target")).expect("settings");
+    assert_eq!(plain.memory, None);
     let LevelSource::Neural { engine, .. } = plain.source else {
         panic!("a model")
     };

@@ -33,6 +33,7 @@ impl Text<'_> {
             sampling: self.sampling.clone(),
             session,
             stream: 0,
+            tenant: None,
             timeout: PATIENCE,
         }
     }

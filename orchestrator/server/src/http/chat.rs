@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{Extension, State, rejection::BytesRejection},
     http::HeaderMap,
     response::Response,
 };
+use csd_level::Tenant;
 use serde_json::Value;
 
 use super::{
@@ -22,6 +23,7 @@ const MOST: u64 = u32::MAX as u64;
 
 pub(super) async fn create(
     State(orchestrator): State<Arc<Orchestrator>>,
+    Extension(tenant): Extension<Tenant>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
@@ -33,7 +35,7 @@ pub(super) async fn create(
         logprobs: logprobs::chat_alternatives(&mut fields)?,
         echo: false,
     };
-    let options = Options::parse(fields, shape, &orchestrator)?;
+    let options = Options::parse(fields, shape, Some(tenant), &orchestrator)?;
     let template = orchestrator.template().ok_or_else(|| {
         Failure::invalid(
             "messages",

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::{
     body::Bytes,
-    extract::{State, rejection::BytesRejection},
+    extract::{Extension, State, rejection::BytesRejection},
     http::HeaderMap,
     response::Response,
 };
-use csd_level::Token;
+use csd_level::{Tenant, Token};
 use serde_json::{Value, json};
 
 use super::{
@@ -23,15 +23,20 @@ const MAX_TOKENS: usize = 16;
 
 pub(super) async fn create(
     State(orchestrator): State<Arc<Orchestrator>>,
+    Extension(tenant): Extension<Tenant>,
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response> {
     let fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
-    job(orchestrator, fields).await?.run().await
+    job(orchestrator, fields, Some(tenant)).await?.run().await
 }
 
-/// What these fields ask for.
-pub(super) async fn job(orchestrator: Arc<Orchestrator>, mut fields: Fields) -> Result<Job> {
+/// What these fields ask for, in a tenant's name.
+pub(super) async fn job(
+    orchestrator: Arc<Orchestrator>,
+    mut fields: Fields,
+    tenant: Option<Tenant>,
+) -> Result<Job> {
     let prompt = fields.take("prompt");
     let echo = fields.boolean("echo")?.unwrap_or(false);
     let least = if echo { 0 } else { 1 }; // a prompt alone may be asked for
@@ -42,7 +47,7 @@ pub(super) async fn job(orchestrator: Arc<Orchestrator>, mut fields: Fields) -> 
         logprobs: logprobs::alternatives(&mut fields)?,
         echo,
     };
-    let options = Options::parse(fields, shape, &orchestrator)?;
+    let options = Options::parse(fields, shape, tenant, &orchestrator)?;
     let prompts = prompts(prompt, &orchestrator).await?;
     Ok(Job::new(orchestrator, Form::Completion, prompts, options))
 }

@@ -20,19 +20,20 @@ use crate::{
 /// How long a browser may remember what it was told.
 const REMEMBERED: Duration = Duration::from_secs(600);
 
-/// Asks for a key.
+/// Asks for a key, and notes whose it is.
 pub(super) async fn key(
     State(keys): State<Keys>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response> {
     let header = request.headers().get(header::AUTHORIZATION);
-    if keys.admit(header.map(|value| value.as_bytes())) {
-        return Ok(next.run(request).await);
-    }
-    Err(Failure::Unauthorized {
-        sent: header.is_some(),
-    })
+    let Some(tenant) = keys.admit(header.map(|value| value.as_bytes())) else {
+        return Err(Failure::Unauthorized {
+            sent: header.is_some(),
+        });
+    };
+    request.extensions_mut().insert(tenant);
+    Ok(next.run(request).await)
 }
 
 /// Lets pages of other origins in; none where none is named.

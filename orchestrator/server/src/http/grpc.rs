@@ -16,11 +16,11 @@ use axum::{
     middleware::{self, Next},
     response,
 };
-use csd_level::{Error, Pair};
+use csd_level::{Error, Pair, Tenant};
 use csd_proto::v1::{
     self,
     cascade_server::{self, CascadeServer},
-    generate_request::{Plan, Prompt},
+    generate_request::{Memory, Plan, Prompt},
 };
 use csd_transport::{deadline, server::reflection, status::to_status};
 use futures_util::{Stream, StreamExt as _, stream};
@@ -69,18 +69,19 @@ pub(super) fn routes(orchestrator: &Arc<Orchestrator>, access: &Access) -> Route
         )
 }
 
-/// Asks for a key, and answers in gRPC where there is none.
+/// Asks for a key, notes whose it is, and answers in gRPC where there is none.
 async fn key(
     State(keys): State<Keys>,
-    request: extract::Request,
+    mut request: extract::Request,
     next: Next,
 ) -> response::Response {
     let header = request.headers().get(header::AUTHORIZATION);
-    if keys.admit(header.map(|value| value.as_bytes())) {
-        return next.run(request).await;
-    }
-    let sent = header.is_some();
-    refused(&Failure::Unauthorized { sent }).into_http()
+    let Some(tenant) = keys.admit(header.map(|value| value.as_bytes())) else {
+        let sent = header.is_some();
+        return refused(&Failure::Unauthorized { sent }).into_http();
+    };
+    request.extensions_mut().insert(tenant);
+    next.run(request).await
 }
 
 #[derive(Clone)]
@@ -94,19 +95,24 @@ impl cascade_server::Cascade for Door {
         &self,
         request: Request<v1::GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
-        let (metadata, _, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
+        let tenant = extensions.get().copied();
         let allowed = deadline::from_headers(metadata.as_ref()).map_err(|e| to_status(&e))?;
         let until = allowed.map(|allowed| Instant::now() + allowed);
-        let begun = self.begin(message).await;
+        let begun = self.begin(message, tenant).await;
         let (writer, text) = begun.map_err(|failure| refused(&failure))?;
         Ok(Response::new(Box::pin(answers(writer, text, until))))
     }
 }
 
 impl Door {
-    async fn begin(&self, message: v1::GenerateRequest) -> Result<(Writer, Generation), Failure> {
+    async fn begin(
+        &self,
+        message: v1::GenerateRequest,
+        tenant: Option<Tenant>,
+    ) -> Result<(Writer, Generation), Failure> {
         let fields = Fields::within("", fields(message));
-        let job = completions::job(self.0.clone(), fields).await?;
+        let job = completions::job(self.0.clone(), fields, tenant).await?;
         let span = Span::current();
         job.describe(&span);
         let mut texts = job.begin()?;
@@ -164,6 +170,13 @@ fn fields(message: v1::GenerateRequest) -> Map<String, Value> {
         Err(_) => message.rule.into(),
     };
     set("rule", Some(rule));
+    set(
+        "cascade_memory",
+        message.memory.map(|memory| match memory {
+            Memory::Remembered(remembered) => remembered.into(),
+            Memory::Part(name) => name.into(),
+        }),
+    );
     set(
         "cascade",
         message.plan.map(|plan| match plan {

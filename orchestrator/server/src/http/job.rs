@@ -6,12 +6,12 @@ use std::{
 };
 
 use axum::response::Response;
-use csd_level::{Sampling, Token};
+use csd_level::{Sampling, Tenant, Token};
 use csd_telemetry::names;
 use serde_json::{Value, json};
 use tracing::Span;
 
-use super::{answer, fields::Fields, plan, sampling, stream};
+use super::{answer, fields::Fields, memory, plan, sampling, stream};
 use crate::{
     Failure, NamedPlan, Orchestrator, error::Result, generation::Generation, generation::Task,
     random,
@@ -50,6 +50,8 @@ pub(super) struct Options {
     shape: Shape,
     sampling: Sampling,
     plan: NamedPlan,
+    /// Whose texts this one shares with.
+    tenant: Option<Tenant>,
     stop: Vec<String>,
 }
 
@@ -64,10 +66,11 @@ pub(super) struct Job {
 }
 
 impl Options {
-    /// Takes the shared fields, and refuses all others.
+    /// Takes the shared fields, in a tenant's name, and refuses all others.
     pub(super) fn parse(
         mut fields: Fields,
         shape: Shape,
+        tenant: Option<Tenant>,
         orchestrator: &Orchestrator,
     ) -> Result<Self> {
         if let Some(asked) = fields.text("model")?
@@ -90,6 +93,7 @@ impl Options {
             sampling: sampling::parse(&mut fields, orchestrator)?,
             shape,
             plan: plan::parse(&mut fields, orchestrator)?,
+            tenant: memory::parse(&mut fields, tenant)?,
             stop: sampling::stops(&mut fields)?,
         };
         fields.finish()?;
@@ -209,6 +213,7 @@ impl Job {
                         ..options.sampling.clone()
                     },
                     plan: options.plan.clone(),
+                    tenant: options.tenant,
                     max_tokens: options.shape.max_tokens.unwrap_or(usize::MAX),
                     logprobs: options.shape.logprobs,
                     echo: options.shape.echo,

@@ -1,7 +1,8 @@
 //! The OpenAI-compatible API.
 //!
 //! - `fields`: a request's body, taken apart field by field, so that every error can name one
-//! - `sampling`, `plan`, `logprobs`: the fields that say how tokens are chosen, who drafts, and what the target thinks
+//! - `sampling`, `plan`, `memory`, `logprobs`: the fields that say how tokens are chosen, who drafts, whose texts help, and
+//!   what the target thinks
 //! - `job`: what a request comes to, whichever route it took
 //! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
 //!   from
@@ -21,6 +22,7 @@ mod grpc;
 mod health;
 mod job;
 mod logprobs;
+mod memory;
 mod metrics;
 mod models;
 mod page;

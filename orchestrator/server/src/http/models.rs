@@ -46,7 +46,11 @@ fn model(orchestrator: &Orchestrator) -> Value {
 fn levels(orchestrator: &Orchestrator) -> Vec<Value> {
     let level = |(index, name): (usize, &String)| {
         let statistical = orchestrator.is_statistical(index);
-        json!({"name": name, "kind": if statistical { "statistical" } else { "neural" }})
+        json!({
+            "name": name,
+            "kind": if statistical { "statistical" } else { "neural" },
+            "remembers": orchestrator.cascade().remembers(index),
+        })
     };
     orchestrator.names().iter().enumerate().map(level).collect()
 }

@@ -28,7 +28,7 @@ async fn channel(world: &World) -> Channel {
     behind(world, &Access::default()).await
 }
 
-async fn behind(world: &World, access: &Access) -> Channel {
+pub(crate) async fn behind(world: &World, access: &Access) -> Channel {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let app = http::app(world.orchestrator.clone(), access);

@@ -7,6 +7,7 @@ mod events;
 mod faults;
 mod grpc;
 mod logprobs;
+mod memory;
 mod page;
 mod refusals;
 mod replicas;

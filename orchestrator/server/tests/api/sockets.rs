@@ -82,6 +82,7 @@ pub(crate) fn config(addresses: &[(&str, &str)]) -> Cascade {
             assisted: false,
             bigram: None,
         },
+        memory: None,
         queue: 16,
         addresses: address.split(" and ").map(Into::into).collect(),
         allow_other_numerics: false,

@@ -93,6 +93,7 @@ fn start<B: Backend>(
         },
         exact: exact.is_some(),
         assisted: false,
+        remembers: false,
         end_tokens: checkpoint.config.end_tokens.clone(),
         emulation: None,
     };

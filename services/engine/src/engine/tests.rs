@@ -133,6 +133,7 @@ fn held(queue: usize, cache: usize) -> Held {
         exact: true,
         numerics: String::new(),
         assisted: false,
+        remembers: false,
         end_tokens: Vec::new(),
         emulation: None,
     };
@@ -169,6 +170,7 @@ impl Held {
                 sampling: Arc::new(Sampling::default()),
                 session,
                 stream: 0,
+                tenant: None,
                 timeout: Duration::from_secs(60),
             },
             draft: Draft {
@@ -312,6 +314,7 @@ fn a_full_queue_says_so_and_those_who_left_make_room() {
             sampling: Arc::new(Sampling::default()),
             session: 4,
             stream: 0,
+            tenant: None,
             timeout: Duration::from_secs(9),
         },
         draft: Draft::default(),
@@ -366,6 +369,7 @@ fn a_thread_that_panics_leaves_nobody_waiting() {
             sampling: Arc::new(Sampling::default()),
             session: 4,
             stream: 0,
+            tenant: None,
             timeout: Duration::from_secs(9),
         },
         draft: Draft::default(),

@@ -71,6 +71,7 @@ pub(crate) fn request(session: u64, context: &[Token], draft: &[Token]) -> Verif
             sampling: Arc::new(Sampling::default()),
             session,
             stream: 0,
+            tenant: None,
             timeout: Duration::from_secs(60),
         },
         draft: Draft {

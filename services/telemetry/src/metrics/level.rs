@@ -26,6 +26,11 @@ pub struct Level {
     cache_usage: Gauge<f64, std::sync::atomic::AtomicU64>,
     prefix_queries: Counter,
     prefix_hits: Counter,
+    memory_texts: Gauge,
+    memory_bytes: Gauge,
+    memory_evictions: Counter,
+    memory_queries: Counter,
+    memory_hits: Counter,
 }
 
 /// What a worker counts anyway, read when somebody asks.
@@ -51,6 +56,16 @@ pub struct LevelReading {
     pub prefix_queries: u64,
     /// Positions found there.
     pub prefix_hits: u64,
+    /// Texts that its Max-Gram remembers after their end.
+    pub memory_texts: u64,
+    /// Bytes that it takes for them.
+    pub memory_bytes: u64,
+    /// Remembered texts that have gone to make room.
+    pub memory_evictions: u64,
+    /// Tokens that its Max-Gram proposed where a remembered text might have.
+    pub memory_queries: u64,
+    /// Of those, tokens that one did propose.
+    pub memory_hits: u64,
 }
 
 impl Level {
@@ -120,6 +135,31 @@ impl Level {
                 "Positions found in the cache",
                 Counter::default(),
             ),
+            memory_texts: metrics.add(
+                "memory_texts",
+                "Texts that the level's Max-Gram remembers after their end",
+                Gauge::default(),
+            ),
+            memory_bytes: metrics.add(
+                "memory_bytes",
+                "Bytes that the level's Max-Gram takes for remembered texts, tables included",
+                Gauge::default(),
+            ),
+            memory_evictions: metrics.add(
+                "memory_evictions",
+                "Remembered texts that have gone to make room",
+                Counter::default(),
+            ),
+            memory_queries: metrics.add(
+                "memory_queries",
+                "Tokens that Max-Gram proposed where a remembered text might have",
+                Counter::default(),
+            ),
+            memory_hits: metrics.add(
+                "memory_hits",
+                "Tokens that a remembered text proposed",
+                Counter::default(),
+            ),
             metrics,
         }
     }
@@ -148,6 +188,11 @@ impl Level {
         self.cache_usage.set(reading.cache_usage);
         copy(&self.prefix_queries, reading.prefix_queries);
         copy(&self.prefix_hits, reading.prefix_hits);
+        self.memory_texts.set(signed(reading.memory_texts));
+        self.memory_bytes.set(signed(reading.memory_bytes));
+        copy(&self.memory_evictions, reading.memory_evictions);
+        copy(&self.memory_queries, reading.memory_queries);
+        copy(&self.memory_hits, reading.memory_hits);
         self.metrics.render()
     }
 }

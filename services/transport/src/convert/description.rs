@@ -28,6 +28,7 @@ pub fn description_to_wire(description: &Description, gauges: Gauges) -> v1::Des
         assisted: description.assisted,
         end_tokens: description.end_tokens.clone(),
         emulation: description.emulation.clone().unwrap_or_default(),
+        remembers: description.remembers,
         gauges: Some(v1::Gauges {
             verify_calls: gauges.verify_calls,
             draft_calls: gauges.draft_calls,
@@ -77,6 +78,7 @@ pub fn description(wire: v1::DescribeResponse) -> Result<Description> {
         exact: wire.exact,
         numerics: wire.numerics,
         assisted: wire.assisted,
+        remembers: wire.remembers,
         end_tokens: wire.end_tokens,
         emulation: Some(wire.emulation).filter(|emulation| !emulation.is_empty()),
     })

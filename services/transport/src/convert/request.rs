@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use csd_level::{
-    Call, Context, Draft, DraftRequest, Error, Lenience, Prospects, Result, Rule, Sampling,
-    VerifyRequest, prospects::BANDS,
+    Call, Context, Draft, DraftRequest, Error, Lenience, Prospects, RememberRequest, Result, Rule,
+    Sampling, Tenant, Token, VerifyRequest, prospects::BANDS,
 };
 use csd_proto::v1;
 
@@ -117,6 +117,31 @@ pub fn verify_request(
     })
 }
 
+/// A text to remember.
+pub fn remember_request_to_wire(request: &RememberRequest) -> v1::RememberRequest {
+    v1::RememberRequest {
+        tenant: request.tenant.number().to_vec(),
+        tokens: request.text.tokens().to_vec(),
+        prompt: to_u32(request.text.prompt_len()),
+    }
+}
+
+/// Checks a text to remember for a level of `vocabulary` tokens; the caller waits for `timeout`.
+///
+/// # Errors
+/// [`Error::Invalid`] naming the field.
+pub fn remember_request(
+    wire: v1::RememberRequest,
+    vocabulary: usize,
+    timeout: Duration,
+) -> Result<RememberRequest> {
+    Ok(RememberRequest {
+        tenant: present("tenant", tenant("tenant", &wire.tenant)?)?,
+        text: context("", wire.tokens, wire.prompt, vocabulary)?,
+        timeout,
+    })
+}
+
 fn call_to_wire(call: &Call) -> v1::Call {
     v1::Call {
         tokens: call.context.tokens().to_vec(),
@@ -124,27 +149,48 @@ fn call_to_wire(call: &Call) -> v1::Call {
         sampling: Some(sampling_to_wire(&call.sampling)),
         session: call.session,
         stream: u32::from(call.stream),
+        tenant: call
+            .tenant
+            .map_or_else(Vec::new, |tenant| tenant.number().to_vec()),
     }
 }
 
 fn call(wire: Option<v1::Call>, vocabulary: usize, timeout: Duration) -> Result<Call> {
     let wire = present("call", wire)?;
-    for &token in &wire.tokens {
-        token::known("call.tokens", token, vocabulary)?;
-    }
-    let len = wire.tokens.len();
-    let context = Context::from_parts(wire.tokens, wire.prompt as usize).ok_or_else(|| {
-        let reason = format!("{} of {len} tokens cannot be the prompt", wire.prompt);
-        Error::invalid("call.prompt", reason)
-    })?;
     let sampling = sampling(present("call.sampling", wire.sampling)?)?.validated(vocabulary)?;
     Ok(Call {
-        context,
+        context: context("call.", wire.tokens, wire.prompt, vocabulary)?,
         sampling: Arc::new(sampling),
         session: wire.session,
         stream: to_level("call.stream", wire.stream)?,
+        tenant: tenant("call.tenant", &wire.tenant)?,
         timeout,
     })
+}
+
+/// The fields `tokens` and `prompt` of a message that `prefix` names.
+fn context(prefix: &str, tokens: Vec<Token>, prompt: u32, vocabulary: usize) -> Result<Context> {
+    let field = format!("{prefix}tokens");
+    for &token in &tokens {
+        token::known(&field, token, vocabulary)?;
+    }
+    let len = tokens.len();
+    Context::from_parts(tokens, prompt as usize).ok_or_else(|| {
+        let reason = format!("{prompt} of {len} tokens cannot be the prompt");
+        Error::invalid(format!("{prefix}prompt"), reason)
+    })
+}
+
+/// No bytes are nobody.
+fn tenant(field: &str, wire: &[u8]) -> Result<Option<Tenant>> {
+    if wire.is_empty() {
+        return Ok(None);
+    }
+    let number = wire.try_into().map_err(|_| {
+        let reason = format!("must have 16 bytes or none, got {}", wire.len());
+        Error::invalid(field, reason)
+    })?;
+    Ok(Some(Tenant::new(number)))
 }
 
 fn sampling_to_wire(sampling: &Sampling) -> v1::Sampling {

@@ -109,6 +109,7 @@ pub fn call(tokens: Vec<Token>, sampling: Sampling) -> Call {
         sampling: Arc::new(sampling),
         session: 5,
         stream: 1,
+        tenant: None,
         timeout: Duration::from_secs(10),
     }
 }
