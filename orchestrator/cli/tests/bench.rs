@@ -121,6 +121,41 @@ fn arms_are_measured_beside_a_peer() {
 }
 
 #[test]
+fn what_remembered_texts_are_worth_stands_in_a_table_of_its_own() {
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("memory");
+    let folder = out.display().to_string();
+    let mut command = csd(["bench", "config/tiny.toml", "--memory"]);
+    let output = finish(command.env("CSD_MEMORY_MIB", "1").args([
+        "--arm=target,max-gram",
+        "--workload=code",
+        "--prompts=4",
+        "--max-tokens=64",
+        "--out",
+        &folder,
+    ]));
+    assert!(output.status.success(), "{}", errors(&output));
+    assert!(text(&output).contains("With remembered texts"));
+    let json = fs::read_to_string(out.join("bench.json")).expect("written");
+    let run: Value = serde_json::from_str(&json).expect("JSON");
+    let cell = &run["cells"][0];
+    assert_eq!(cell["differences"], serde_json::json!([]));
+    let gains = cell["memory"].as_array().expect("gains");
+    assert_eq!(gains.len(), 2, "the target alone has nothing to gain");
+    let calls = |gain: usize, with: usize| {
+        let tokens = &gains[gain]["tokens_per_call"][with];
+        tokens.as_f64().expect("a number")
+    };
+    assert_eq!(
+        (&gains[1]["arm"], &gains[1]["remembered"]),
+        (&"Max-Gram alone".into(), &"these texts".into())
+    );
+    assert_eq!(calls(0, 0), calls(1, 0), "without, nothing has changed");
+    assert!(calls(1, 1) > 1.5 * calls(1, 0), "{gains:?}");
+    let compared = cell["arms"][1]["tokens_per_call"].as_f64();
+    assert_eq!(compared, Some(calls(0, 0)), "nor in the comparison");
+}
+
+#[test]
 fn what_cannot_be_measured_is_refused() {
     let refused = |arguments: &[&str], part: &str| {
         let mut command = csd(["bench"]);
@@ -134,6 +169,7 @@ fn what_cannot_be_measured_is_refused() {
     refused(&["--url", "http://127.0.0.1:1"], "nobody answers");
     refused(&["config/emulated-paper.toml"], "--allow-emulation");
     refused(&["--workload", "poetry"], "arithmetic-long");
+    refused(&["--memory"], "CSD_MEMORY_MIB");
     refused(&["--workload", "code", "--prompts", "99999"], "not 99999");
     let mut traced = csd(["bench"]);
     traced.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");

@@ -54,6 +54,8 @@ pub(crate) struct Arm {
     pub(crate) server: usize,
     /// The request's `cascade`; none for the server's own way.
     pub(crate) plan: Option<Value>,
+    /// The part of the memory that helps, if one is to.
+    pub(crate) memory: Option<String>,
 }
 
 /// The names by which ratios find their base.
@@ -120,6 +122,7 @@ impl Kind {
             name: name.clone(),
             server: index,
             plan,
+            memory: None,
         };
         let candidates: Vec<Arm> = plans.into_iter().map(arm).collect();
         let learns = self == Self::Planner;
@@ -150,6 +153,7 @@ impl Family {
                 name: name.clone(),
                 server,
                 plan,
+                memory: None,
             }],
             name,
             learns: false,

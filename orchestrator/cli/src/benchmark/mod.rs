@@ -5,6 +5,7 @@
 //! - [`server`]: whoever answers: a cascade, or a peer
 //! - [`sample`]: one text, asked for and timed
 //! - [`trial`]: arms side by side, prompt by prompt in turn; tuning
+//! - [`memory`]: what remembered texts are worth, apart from all that
 //! - [`account`]: calls, acceptance, and where the time went
 //! - [`interval`], [`score`]: what it comes to
 //! - [`probe`], [`costs`], [`record`]: what `csd plan` reasons about
@@ -14,6 +15,7 @@ pub(crate) mod account;
 pub(crate) mod arm;
 pub(crate) mod costs;
 pub(crate) mod interval;
+pub(crate) mod memory;
 pub(crate) mod plot;
 pub(crate) mod probe;
 pub(crate) mod record;

@@ -85,13 +85,14 @@ impl Task {
         self.ask(server, request).await
     }
 
-    /// Has everybody read a prompt: a few tokens by the server's own plan.
+    /// Has everybody read a prompt: a few tokens by the server's own plan, which nobody remembers.
     ///
     /// # Errors
     /// As [`Task::write`].
     pub(crate) async fn read(&self, server: &Server, arm: &Arm, prompt: &str) -> Result<()> {
         let plain = Arm {
             plan: None,
+            memory: None,
             ..arm.clone()
         };
         let mut request = self.request(server, &plain, prompt);
@@ -112,6 +113,12 @@ impl Task {
         });
         if server.cascade.is_some() {
             request["return_token_ids"] = json!(true);
+        }
+        if server.remembers() {
+            request["cascade_memory"] = match &arm.memory {
+                Some(part) => json!(part),
+                None => json!(false),
+            };
         }
         if let Some(plan) = &arm.plan {
             request["cascade"] = plan.clone();

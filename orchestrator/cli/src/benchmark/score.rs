@@ -10,6 +10,7 @@ use super::{
     account::{Account, Times},
     arm::{TARGET_ALONE, TWO_MODEL},
     interval::Interval,
+    memory::Gain,
     sample::Task,
     server::{Forwards, Server},
     trial::{Difference, Lane},
@@ -43,6 +44,8 @@ pub(crate) struct Cell {
     /// Texts that are not the target's own. There must be none.
     pub(crate) differences: Vec<Difference>,
     pub(crate) arms: Vec<Score>,
+    /// What remembered texts are worth, if that was asked for.
+    pub(crate) memory: Vec<Gain>,
 }
 
 /// One arm.
@@ -90,7 +93,12 @@ impl Conditions<'_> {
     ///
     /// # Errors
     /// A server reports in another form.
-    pub(crate) fn cell(&self, lanes: &[Lane], differences: Vec<Difference>) -> Result<Cell> {
+    pub(crate) fn cell(
+        &self,
+        lanes: &[Lane],
+        differences: Vec<Difference>,
+        memory: Vec<Gain>,
+    ) -> Result<Cell> {
         let mut times = Vec::with_capacity(lanes.len());
         for samples in lanes.iter().map(|lane| &lane.explained) {
             let account = Account::of(samples)?;
@@ -114,6 +122,7 @@ impl Conditions<'_> {
             scored_on: self.scored_on,
             differences,
             arms: arms.collect::<Result<_>>()?,
+            memory,
         })
     }
 
@@ -168,12 +177,7 @@ impl Conditions<'_> {
 
     /// The target's name.
     fn target(&self) -> Option<&str> {
-        let cascades = self
-            .servers
-            .iter()
-            .filter_map(|server| server.cascade.as_ref());
-        let target = cascades.flat_map(|cascade| cascade.levels.first()).next();
-        target.map(|level| level.name.as_str())
+        self.servers.iter().find_map(Server::target)
     }
 }
 

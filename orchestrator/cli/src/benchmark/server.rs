@@ -40,6 +40,8 @@ pub(crate) struct Cascade {
 pub(crate) struct Level {
     pub(crate) name: String,
     kind: String,
+    #[serde(default)]
+    remembers: bool,
 }
 
 /// `GET /v1/models`
@@ -99,11 +101,7 @@ impl Server {
     async fn ask(&mut self, name: &str, address: &str) -> Result<()> {
         let level = RemoteLevel::connect(address, RemoteOptions::default()).await?;
         let description = level.probe().await?;
-        let target = self
-            .cascade
-            .as_ref()
-            .and_then(|cascade| cascade.levels.first());
-        if target.is_some_and(|target| target.name == name) {
+        if self.target() == Some(name) {
             self.rows = Some(description.rows);
         }
         if let Some(emulation) = description.emulation {
@@ -111,6 +109,18 @@ impl Server {
         }
         self.workers.push((name.to_owned(), level));
         Ok(())
+    }
+
+    /// The target's name, where there is a cascade.
+    pub(crate) fn target(&self) -> Option<&str> {
+        let target = self.cascade.as_ref()?.levels.first()?;
+        Some(&target.name)
+    }
+
+    /// Whether any level remembers texts.
+    pub(crate) fn remembers(&self) -> bool {
+        let levels = self.cascade.iter().flat_map(|cascade| &cascade.levels);
+        levels.into_iter().any(|level| level.remembers)
     }
 
     /// Forwards of all levels so far, and how many of them overran the hardware that is emulated.

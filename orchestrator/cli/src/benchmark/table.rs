@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{
     account::{Account, Times},
     interval::Interval,
+    memory::Gain,
     score::{Cell, Run, Score},
     server::Forwards,
 };
@@ -63,7 +64,38 @@ pub(crate) fn cell(cell: &Cell) -> String {
         .iter()
         .map(|score| arm(score, cell.scored_on).to_vec());
     text += &table(&titles, arms.collect());
+    if !cell.memory.is_empty() {
+        text += "\nWith remembered texts, apart from the above:\n\n";
+        text += &gains(&cell.memory);
+    }
     text
+}
+
+fn gains(gains: &[Gain]) -> String {
+    let titles = [
+        "arm",
+        "plan",
+        "remembered",
+        "tokens/s without",
+        "with",
+        "×",
+        "tokens a call without",
+        "with",
+    ];
+    let row = |gain: &Gain| {
+        let [without, with] = gain.tokens_per_call;
+        vec![
+            gain.arm.clone(),
+            gain.plan.clone(),
+            gain.remembered.to_owned(),
+            interval(gain.without, 1),
+            interval(gain.with, 1),
+            interval(gain.ratio, 2),
+            number(without),
+            number(with),
+        ]
+    };
+    table(&titles, gains.iter().map(row).collect())
 }
 
 /// Who accepted whom, and where the time went, arm by arm.
@@ -91,7 +123,6 @@ pub(crate) fn title(cell: &Cell) -> String {
 }
 
 fn arm(score: &Score, prompts: usize) -> [String; 10] {
-    let number = |value: Option<f64>| value.map_or_else(String::new, |value| format!("{value:.2}"));
     let share = score
         .times
         .as_ref()
@@ -110,6 +141,10 @@ fn arm(score: &Score, prompts: usize) -> [String; 10] {
             .same_texts
             .map_or_else(String::new, |same| format!("{same}/{prompts}")),
     ]
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(String::new, |value| format!("{value:.2}"))
 }
 
 fn interval(interval: Option<Interval>, digits: usize) -> String {

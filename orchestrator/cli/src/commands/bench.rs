@@ -17,14 +17,14 @@ use serde_json::Value;
 use super::generate::plan;
 use crate::{
     benchmark::{
-        arm::{Family, Kind},
+        arm::{Arm, Family, Kind, TARGET_ALONE},
         plot,
         record::Recorder,
         sample::Task,
         score::{Cell, Conditions, Run},
         server::Server,
         table,
-        trial::{Trial, compare},
+        trial::{Lane, Trial, compare},
         workload::{Workload, clone_around},
     },
     interrupt::{Interrupt, Interrupted},
@@ -50,6 +50,7 @@ Examples:
   csd bench config/tiny-q8.toml --url other=http://127.0.0.1:9000
   csd bench --url http://127.0.0.1:9000            a peer alone
   csd bench config/tiny-q8.toml --arm target,file,planner --workload code --record trace.jsonl   then: csd help plan
+  CSD_MEMORY_MIB=64 csd bench --memory             what remembered texts are worth, too
   csd bench --full                                 all workloads, temperatures and concurrencies: hours")]
 pub(crate) struct Args {
     /// The cascade file [default: the bundled config/tiny.toml, unless there is --url].
@@ -78,6 +79,9 @@ pub(crate) struct Args {
     /// Tokens of a text at most [default: the workload's own].
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
+    /// Measure, in tables of their own, what remembered texts are worth to each arm; all else is measured without them.
+    #[arg(long)]
+    memory: bool,
     /// All workloads, temperatures 0, 0.7 and 1, concurrencies 1, 2, 4 and 8, 120 prompts.
     #[arg(long)]
     full: bool,
@@ -209,6 +213,10 @@ impl Args {
             let (name, url) = url.split_once('=').unwrap_or((url, url));
             servers.push(Server::meet(name, url, &BTreeMap::new()).await?);
         }
+        ensure!(
+            !self.memory || servers.iter().any(Server::remembers),
+            "--memory: no level remembers texts; set CSD_MEMORY_MIB=64, or write memory = {{ mib = 64 }} at a level in the cascade file"
+        );
         let mut run = Run {
             version: env!("CARGO_PKG_VERSION"),
             subject: self.subject(&servers),
@@ -307,6 +315,15 @@ impl Args {
         ));
         let lanes = trial.race(arms, &scored, explained).await?;
         differences.extend(compare(&lanes, &scored));
+        let mut gains = Vec::new();
+        for Lane { arm, .. } in lanes
+            .iter()
+            .filter(|lane| self.learns_from_texts(lane, servers))
+        {
+            bar.inc_length((tuning.len() + 4 * scored.len()) as u64);
+            bar.set_message(format!("{}, with memory and without", arm.name));
+            gains.extend(trial.gains(arm, &tuning, &scored, &mut differences).await?);
+        }
         bar.finish_and_clear();
         if let (Some(file), Some(cascade), Some(server)) =
             (&self.record, &subject.cascade, servers.first())
@@ -329,7 +346,13 @@ impl Args {
             servers,
             parameters: &subject.parameters,
         };
-        conditions.cell(&lanes, differences)
+        conditions.cell(&lanes, differences, gains)
+    }
+
+    /// Whether memory may help an arm, and is to be measured. Alone, a target asks nobody.
+    fn learns_from_texts(&self, lane: &Lane, servers: &[Server]) -> bool {
+        let Arm { name, server, .. } = &lane.arm;
+        self.memory && servers[*server].remembers() && !name.starts_with(TARGET_ALONE)
     }
 
     /// Everybody who is compared: every way that each csd server can go, and each peer as it is.
