@@ -2,7 +2,12 @@
 //!
 //! A slot holds the keys and values of one sequence and the tokens that they belong to. A call takes its session's own
 //! slot, cut back to what the tokens have in common, or a fork of the slot that shares the longest prefix; nobody else's
-//! slot is ever cut. What has not been used for longest makes room.
+//! slot is ever cut.
+//!
+//! What has not been used for longest makes room, but not what is still in use: were more texts written at once than there
+//! is room for, each would drop the next one's keys and values just before it came back for them, and all would read their
+//! texts anew at every call. So a session waits until those before it have ended, and takes the place of none but later
+//! ones.
 
 use csd_level::Token;
 
@@ -11,11 +16,15 @@ use crate::decoder::backend::Sequence;
 /// Slots that are kept at most, however small they are: each call compares its tokens with every one of them.
 const MOST_SLOTS: usize = 256;
 
+/// Forwards after which a session that had no part in them is taken to have ended. Its drafts are written meanwhile.
+const LAPSE: u64 = 16;
+
 /// The remembered sequences of one model.
 pub(crate) struct Slots<C> {
     slots: Vec<Option<Slot<C>>>,
     limit: usize,
     clock: u64,
+    forwards: u64,
 }
 
 struct Slot<C> {
@@ -23,8 +32,24 @@ struct Slot<C> {
     /// What has been computed so far: position p holds the keys and values of `tokens[p]`.
     tokens: Vec<Token>,
     session: u64,
+    /// When the session came.
+    since: u64,
     used: u64,
+    /// The forwards before its last use.
+    forwards: u64,
     busy: bool,
+}
+
+/// What a call asks for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) session: u64,
+    /// Positions that may have been computed before; logits of the last one are wanted, so it is computed anew.
+    pub(crate) context: &'a [Token],
+    /// Positions in all.
+    pub(crate) len: usize,
+    /// Whether it need not wait for sessions that are between two calls.
+    pub(crate) urgent: bool,
 }
 
 /// A slot taken for one call.
@@ -42,20 +67,20 @@ impl<C: Sequence> Slots<C> {
             slots: Vec::new(),
             limit,
             clock: 0,
+            forwards: 0,
         }
     }
 
-    /// Takes a slot for a session whose call needs the positions of `context` and then `len` in all. At least the last
-    /// token of the context is computed anew, since its logits are wanted.
+    /// Takes a slot for a call.
     ///
-    /// `None` when busy slots leave no room: there will be some when they are released.
-    pub(crate) fn claim(
-        &mut self,
-        session: u64,
-        context: &[Token],
-        len: usize,
-        empty: impl FnOnce() -> C,
-    ) -> Option<Claim> {
+    /// `None` when others leave no room: there will be some when they are released, or have ended.
+    pub(crate) fn claim(&mut self, wanted: Wanted<'_>, empty: impl FnOnce() -> C) -> Option<Claim> {
+        let Wanted {
+            session,
+            context,
+            len,
+            urgent,
+        } = wanted;
         let most = context.len().saturating_sub(1);
         let own = self.longest(context, most, |slot| slot.session == session && !slot.busy);
         let found = match own {
@@ -67,6 +92,9 @@ impl<C: Sequence> Slots<C> {
                     .or(own)
             }
         };
+        self.clock += 1;
+        let own_slot = own.and_then(|own| self.slots[own.slot].as_ref());
+        let since = own_slot.map_or(self.clock, |slot| slot.since);
         let fork = found.filter(|found| Some(found.slot) != own.map(|own| own.slot));
         let mut cache = match (fork, own) {
             (Some(fork), _) if fork.reused > 0 => self.slots[fork.slot]
@@ -83,13 +111,20 @@ impl<C: Sequence> Slots<C> {
             self.slots[own.slot] = None;
         }
         let needed = cache.bytes_for(len).max(cache.bytes());
-        if !self.make_room(needed) {
-            self.keep(session, context[..reused].to_vec(), cache, false);
-            return None;
+        let has_room = self.make_room(needed, since, urgent);
+        if has_room {
+            cache.reserve(len);
         }
-        cache.reserve(len);
-        let slot = self.keep(session, context[..reused].to_vec(), cache, true);
-        Some(Claim { slot, reused })
+        let slot = self.keep(Slot {
+            cache,
+            tokens: context[..reused].to_vec(),
+            session,
+            since,
+            used: self.clock,
+            forwards: self.forwards,
+            busy: has_room,
+        });
+        has_room.then_some(Claim { slot, reused })
     }
 
     /// The caches of some slots, given in ascending order.
@@ -113,7 +148,13 @@ impl<C: Sequence> Slots<C> {
         if let Some(slot) = &mut self.slots[slot] {
             slot.busy = false;
             slot.used = self.clock;
+            slot.forwards = self.forwards;
         }
+    }
+
+    /// Notes that a forward has been computed.
+    pub(crate) fn forwarded(&mut self) {
+        self.forwards += 1;
     }
 
     /// Bytes held, and how many of them calls in progress hold.
@@ -143,39 +184,40 @@ impl<C: Sequence> Slots<C> {
             .max_by_key(|claim| (claim.reused, std::cmp::Reverse(claim.slot)))
     }
 
-    /// Drops what has not been used for longest until `needed` more bytes and one more slot fit.
-    fn make_room(&mut self, needed: usize) -> bool {
+    /// Drops what may go until `needed` more bytes and one more slot fit a session that came at `since`: what has not been
+    /// used for longest, of sessions that have ended or, if it is urgent, of all; then those that came last.
+    fn make_room(&mut self, needed: usize, since: u64, urgent: bool) -> bool {
         let (mut bytes, mut count) = (self.usage().0, self.slots.iter().flatten().count());
         while bytes + needed > self.limit || count >= MOST_SLOTS {
-            let idle = self
-                .slots
-                .iter_mut()
-                .filter(|slot| slot.as_ref().is_some_and(|slot| !slot.busy));
-            let Some(oldest) = idle.min_by_key(|slot| slot.as_ref().map(|slot| slot.used)) else {
+            let rank = |slot: &Slot<C>| {
+                let ended = urgent || self.forwards - slot.forwards > LAPSE;
+                match slot.busy {
+                    true => None,
+                    false if ended => Some((0, slot.used)),
+                    false => (slot.since > since).then(|| (1, u64::MAX - slot.since)),
+                }
+            };
+            let slots = self.slots.iter().enumerate();
+            let ranked = slots.filter_map(|(index, slot)| Some((rank(slot.as_ref()?)?, index)));
+            let Some((_, first)) = ranked.min() else {
                 return false;
             };
-            bytes -= oldest.take().map_or(0, |slot| slot.cache.bytes());
+            bytes -= self.slots[first]
+                .take()
+                .map_or(0, |slot| slot.cache.bytes());
             count -= 1;
         }
         true
     }
 
-    fn keep(&mut self, session: u64, tokens: Vec<Token>, cache: C, busy: bool) -> usize {
-        self.clock += 1;
-        let slot = Some(Slot {
-            cache,
-            tokens,
-            session,
-            used: self.clock,
-            busy,
-        });
+    fn keep(&mut self, slot: Slot<C>) -> usize {
         match self.slots.iter().position(Option::is_none) {
             Some(index) => {
-                self.slots[index] = slot;
+                self.slots[index] = Some(slot);
                 index
             }
             None => {
-                self.slots.push(slot);
+                self.slots.push(Some(slot));
                 self.slots.len() - 1
             }
         }

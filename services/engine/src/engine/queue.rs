@@ -13,6 +13,9 @@ use super::command::Command;
 /// A hint for callers that find the queue full.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// How long commands that there is no room for stay alone before they are offered again.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// A queue with one consumer.
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -64,13 +67,10 @@ impl Queue {
         }
     }
 
-    /// Takes what is wanted of the waiting commands, in order, as long as `take` has room: it hands a command back when
-    /// it has none. With `wait`, sleeps until there is a command at all. False once the queue is closed.
-    pub(super) fn drain(
-        &self,
-        wait: bool,
-        mut take: impl FnMut(Command) -> Option<Command>,
-    ) -> bool {
+    /// Offers `take` the waiting commands that are still wanted, in order: it hands back those that it has no room for, which
+    /// stay where they are. With `wait`, sleeps until there is a command at all, and a little if none was taken. False once
+    /// the queue is closed.
+    pub(super) fn drain(&self, wait: bool, take: impl FnMut(Command) -> Option<Command>) -> bool {
         let mut state = self.lock();
         while wait && state.waiting.is_empty() && !state.closed {
             state = self
@@ -79,11 +79,12 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.sweep();
-        while let Some(command) = state.waiting.pop_front() {
-            if let Some(command) = take(command) {
-                state.waiting.push_front(command);
-                break;
-            }
+        let offered = std::mem::take(&mut state.waiting);
+        let count = offered.len();
+        state.waiting = offered.into_iter().filter_map(take).collect();
+        if wait && !state.closed && state.waiting.len() == count {
+            let timed = self.arrived.wait_timeout(state, PAUSE);
+            state = timed.unwrap_or_else(PoisonError::into_inner).0;
         }
         !state.closed
     }

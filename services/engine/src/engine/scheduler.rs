@@ -5,7 +5,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use csd_level::{Error, Timings, Verdict, review};
@@ -19,7 +19,7 @@ use super::{
     queue::Queue,
 };
 use crate::{
-    cache::Slots,
+    cache::{Slots, Wanted},
     decoder::{
         backend::{Backend, Batch, Sequence},
         forward::Decoder,
@@ -30,6 +30,8 @@ use crate::{
 const MOST_ROWS: usize = 128;
 /// Calls that are worked on at once.
 const MOST_ACTIVE: usize = 64;
+/// How long after a forward the sessions that had a part in it may still come back for another: others draft meanwhile.
+const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What a scheduler needs of a model.
 pub(super) trait Model: Send + 'static {
@@ -75,6 +77,8 @@ pub(super) struct Scheduler<M: Model> {
     slots: Slots<M::Cache>,
     active: Vec<Active>,
     batch: Batch,
+    /// When the last forward ended.
+    worked: Option<Instant>,
     forward_times: Option<ForwardTimes>,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
@@ -108,6 +112,7 @@ impl<M: Model> Scheduler<M> {
             slots: Slots::new(cache_bytes),
             active: Vec::new(),
             batch: Batch::default(),
+            worked: None,
             forward_times,
             queue,
             counters,
@@ -136,6 +141,7 @@ impl<M: Model> Scheduler<M> {
     /// Takes waiting commands on, as far as there is room for their sequences.
     fn admit(&mut self) -> bool {
         let queue = self.queue.clone();
+        let idle = (self.worked).is_none_or(|worked| worked.elapsed() > PATIENCE);
         queue.drain(self.active.is_empty(), |mut command| {
             if self.active.len() >= MOST_ACTIVE {
                 return Some(command);
@@ -145,14 +151,17 @@ impl<M: Model> Scheduler<M> {
             // What was computed before is found again up to where logits are wanted.
             let tokens = &call.context.tokens()[..=command.unscored()];
             let model = &self.model;
-            let claimed = self
-                .slots
-                .claim(call.session, tokens, len, || model.cache());
-            let Some(claim) = claimed else {
+            let waited = command.submitted.elapsed();
+            let wanted = Wanted {
+                session: call.session,
+                context: tokens,
+                len,
+                urgent: idle && self.active.is_empty() || waited > call.timeout / 2,
+            };
+            let Some(claim) = self.slots.claim(wanted, || model.cache()) else {
                 return Some(command);
             };
             drop(command.waiting.take());
-            let waited = command.submitted.elapsed();
             self.counters.waited(waited);
             self.active.push(Active {
                 timings: Timings {
@@ -220,7 +229,9 @@ impl<M: Model> Scheduler<M> {
         }
         drop(caches);
         let took = began.elapsed();
+        self.worked = Some(began + took);
         self.counters.forward(rows, turns.len(), took);
+        self.slots.forwarded();
 
         let mut outcomes: Vec<Option<Outcome>> = Vec::new();
         outcomes.resize_with(self.active.len(), || None);

@@ -342,6 +342,41 @@ fn sequences_wait_for_room_in_the_cache() {
 }
 
 #[test]
+fn more_texts_than_there_is_room_for_take_turns_and_read_their_prompts_once() {
+    const TEXTS: u64 = 5;
+    const TOKENS: usize = 8;
+    let held = held(16, 250); // room for four
+    let begin = |text: u64, done: usize| held.begin(text, 52 + done, 10, &[]);
+    let mut calls: Vec<_> = (1..=TEXTS).map(|text| (text, 1, begin(text, 0))).collect();
+    let mut ended = Vec::new();
+    while !calls.is_empty() {
+        held.began();
+        held.forward();
+        thread::sleep(Duration::from_millis(5));
+        for (text, done, mut call) in std::mem::take(&mut calls) {
+            match poll(&mut call) {
+                None => calls.push((text, done, call)),
+                Some(answer) => {
+                    answer.expect("a review");
+                    match done < TOKENS {
+                        true => calls.push((text, done + 1, begin(text, done))),
+                        false => ended.push(text),
+                    }
+                }
+            }
+        }
+    }
+    let read: usize = held.recorded().iter().flatten().map(|part| part.1).sum();
+    // The last token of a context is another one in the next.
+    let once = TEXTS as usize * (52 + 2 * (TOKENS - 1));
+    assert!(
+        read <= once + 2 * 52,
+        "{read} rows, {once} if nothing is read twice"
+    );
+    assert_eq!(ended[4], 5, "the last to come waits: {ended:?}");
+}
+
+#[test]
 fn a_failed_forward_fails_its_calls_alone() {
     let held = held(8, 10_000);
     let fails = held.begin(1, 3, FAILS, &[]);
