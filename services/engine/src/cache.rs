@@ -185,27 +185,38 @@ impl<C: Sequence> Slots<C> {
     }
 
     /// Drops what may go until `needed` more bytes and one more slot fit a session that came at `since`: what has not been
-    /// used for longest, of sessions that have ended or, if it is urgent, of all; then those that came last.
+    /// used for longest, of sessions that have ended or, if it is urgent, of all; then those that came last. Nothing, where
+    /// all of that would not do: whoever lost it would read its text anew, and nobody would be helped.
     fn make_room(&mut self, needed: usize, since: u64, urgent: bool) -> bool {
         let (mut bytes, mut count) = (self.usage().0, self.slots.iter().flatten().count());
+        let rank = |slot: &Slot<C>| {
+            let ended = urgent || self.forwards - slot.forwards > LAPSE;
+            match slot.busy {
+                true => None,
+                false if ended => Some((0, slot.used)),
+                false => (slot.since > since).then(|| (1, u64::MAX - slot.since)),
+            }
+        };
+        let slots = self.slots.iter().enumerate();
+        let mut may_go: Vec<_> = slots
+            .filter_map(|(index, slot)| {
+                let slot = slot.as_ref()?;
+                Some((rank(slot)?, index, slot.cache.bytes()))
+            })
+            .collect();
+        may_go.sort_unstable();
+        let mut going = Vec::new();
+        let mut may_go = may_go.into_iter();
         while bytes + needed > self.limit || count >= MOST_SLOTS {
-            let rank = |slot: &Slot<C>| {
-                let ended = urgent || self.forwards - slot.forwards > LAPSE;
-                match slot.busy {
-                    true => None,
-                    false if ended => Some((0, slot.used)),
-                    false => (slot.since > since).then(|| (1, u64::MAX - slot.since)),
-                }
-            };
-            let slots = self.slots.iter().enumerate();
-            let ranked = slots.filter_map(|(index, slot)| Some((rank(slot.as_ref()?)?, index)));
-            let Some((_, first)) = ranked.min() else {
+            let Some((_, index, held)) = may_go.next() else {
                 return false;
             };
-            bytes -= self.slots[first]
-                .take()
-                .map_or(0, |slot| slot.cache.bytes());
+            going.push(index);
+            bytes -= held;
             count -= 1;
+        }
+        for index in going {
+            self.slots[index] = None;
         }
         true
     }

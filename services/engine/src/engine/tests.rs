@@ -23,7 +23,10 @@ use super::{
     queue::Queue,
     scheduler::{Model, Scheduler},
 };
-use crate::decoder::backend::{Batch, Sequence};
+use crate::{
+    cache::{Slots, Wanted},
+    decoder::backend::{Batch, Sequence},
+};
 
 /// Tokens of the recording model's vocabulary.
 const WIDTH: usize = 1000;
@@ -374,6 +377,33 @@ fn more_texts_than_there_is_room_for_take_turns_and_read_their_prompts_once() {
         "{read} rows, {once} if nothing is read twice"
     );
     assert_eq!(ended[4], 5, "the last to come waits: {ended:?}");
+}
+
+#[test]
+fn nothing_is_dropped_for_a_call_that_has_no_room_even_then() {
+    let mut slots = Slots::new(100);
+    let mut claim = |session: u64, len: usize| {
+        let context = vec![session as Token; len];
+        let wanted = Wanted {
+            session,
+            context: &context,
+            len,
+            urgent: false,
+        };
+        let claim = slots.claim(wanted, || Counted(0));
+        if let (Some(claim), true) = (claim, session > 1) {
+            slots.extend(claim.slot, context[claim.reused..].iter().copied());
+            slots.release(claim.slot);
+        }
+        claim.map(|claim| claim.reused)
+    };
+    assert_eq!(claim(1, 40), Some(0)); // stays at work
+    assert_eq!(claim(2, 20), Some(0));
+    assert_eq!(claim(3, 30), Some(0));
+    assert_eq!(claim(2, 70), None);
+    assert_eq!(claim(3, 30), Some(29), "the later one is still there");
+    assert_eq!(claim(2, 60), Some(20), "it makes room for what fits");
+    assert_eq!(claim(3, 30), None);
 }
 
 #[test]
