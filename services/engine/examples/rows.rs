@@ -89,13 +89,7 @@ fn review(engine: &Engine, context: usize, rows: usize) -> Result<(f64, f64), cs
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let model = arguments.next().ok_or("which model?")?;
-    let weights = match arguments.next().as_deref() {
-        None | Some("f32") => Weights::F32,
-        Some("bf16") => Weights::Bf16,
-        Some("q8_0") => Weights::Q8_0,
-        Some("q4_k") => Weights::Q4K,
-        Some(other) => return Err(format!("{other}: f32, bf16, q8_0 or q4_k").into()),
-    };
+    let weights: Weights = arguments.next().as_deref().unwrap_or("f32").parse()?;
     let all = || thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments
         .next()

@@ -23,7 +23,11 @@ pub mod engine;
 pub mod enlarge;
 pub mod error;
 
-pub use checkpoint::{Checkpoint, tokens::TokenMap, weights::Weights};
+pub use checkpoint::{
+    Checkpoint,
+    tokens::TokenMap,
+    weights::{UnknownWeights, Weights},
+};
 pub use engine::{Device, Engine, ForwardTimes, Gauges, Observer, Settings};
 pub use enlarge::enlarge;
 pub use error::LoadError;

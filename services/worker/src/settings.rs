@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use csd_config::{Cascade, Emulation, Source, Tls};
-use csd_engine::{Device, ForwardTimes, Weights};
+use csd_engine::{Device, ForwardTimes, UnknownWeights, Weights};
 use csd_maxgram::Sharing;
 
 use crate::{Args, Error};
@@ -155,7 +155,9 @@ fn source(
                 positive("cache-mib", args.cache_mib)?.map(|mib| mib.saturating_mul(1 << 20));
             let engine = csd_engine::Settings {
                 weights: match &args.dtype {
-                    Some(dtype) => parse_weights(dtype)?,
+                    Some(dtype) => dtype.parse().map_err(|error: UnknownWeights| {
+                        Error::setting("dtype", error.to_string())
+                    })?,
                     None => match weights {
                         csd_config::Weights::F32 => Weights::F32,
                         csd_config::Weights::Bf16 => Weights::Bf16,
@@ -200,19 +202,6 @@ fn positive(setting: &'static str, value: Option<usize>) -> Result<Option<usize>
     match value {
         Some(0) => Err(Error::setting(setting, "must be at least 1")),
         value => Ok(value),
-    }
-}
-
-fn parse_weights(text: &str) -> Result<Weights, Error> {
-    match text {
-        "f32" => Ok(Weights::F32),
-        "bf16" => Ok(Weights::Bf16),
-        "q8_0" => Ok(Weights::Q8_0),
-        "q4_k" => Ok(Weights::Q4K),
-        _ => {
-            let reason = format!("{text:?}: must be f32, bf16, q8_0 or q4_k");
-            Err(Error::setting("dtype", reason))
-        }
     }
 }
 

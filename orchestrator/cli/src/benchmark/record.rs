@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use csd_config::{Cascade, Plan, Source, Weights};
+use csd_config::{Cascade, Plan, Source};
 use csd_forecast::trace::{self, Arm, Asked, Header, Kind, Trace, VERSION};
 use csd_level::{Description, Level as _, Sampling};
 use csd_transport::RemoteLevel;
@@ -136,9 +136,7 @@ impl Recorder<'_> {
         let description = remote.description();
         let usual = |of: fn(&Call) -> f64| usual(calls.iter().map(of)).unwrap_or(0.0);
         let (dtype, bigram, kind) = match &level.source {
-            Source::Neural {
-                weights, bigram, ..
-            } => (dtype(*weights), bigram, Kind::Neural),
+            Source::Neural { bigram, .. } => (&*description.dtype, bigram, Kind::Neural),
             Source::MaxGram { bigram, .. } => ("", bigram, Kind::Statistical),
         };
         let mut forward_ms = Vec::new();
@@ -238,15 +236,6 @@ fn asked(plan: &Plan) -> Asked {
             lenience: *lenience,
             pipelined: *pipelined,
         },
-    }
-}
-
-fn dtype(weights: Weights) -> &'static str {
-    match weights {
-        Weights::F32 => "f32",
-        Weights::Bf16 => "bf16",
-        Weights::Q8_0 => "q8_0",
-        Weights::Q4K => "q4_k",
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result, ensure};
-use csd_engine::{Engine, Settings, Weights};
+use anyhow::{Context, Result, anyhow, ensure};
+use csd_engine::{Engine, Settings, UnknownWeights};
 use csd_forecast::{
     Check, Forecast, Lineup, Trace, Verdict, WhatIf,
     lineup::{Choice, choices},
@@ -104,8 +104,11 @@ async fn changed(asked: &WhatIf, trace: &Trace, lineup: &Lineup) -> Result<Lineu
     let header = &trace.header;
     let mut levels = header.levels.iter().rev();
     let like = levels.find(|level| level.kind == Kind::Neural);
+    let dtype = like.map_or("", |level| &level.dtype);
     let settings = Settings {
-        weights: weights(like.map_or("", |level| &level.dtype))?,
+        weights: dtype
+            .parse()
+            .map_err(|error: UnknownWeights| anyhow!("the recording's dtype {error}"))?,
         ..Settings::new(&asked.name, model)
     };
     let level = Engine::load(settings)?;
@@ -147,14 +150,4 @@ fn bigrams(header: &Header) -> Result<Bigrams> {
     };
     let told = || format!("the recording's bigram {}", path.display());
     Ok(Bigrams::from_json(&fs::read(path).with_context(told)?)?)
-}
-
-fn weights(dtype: &str) -> Result<Weights> {
-    Ok(match dtype {
-        "f32" => Weights::F32,
-        "bf16" => Weights::Bf16,
-        "q8_0" => Weights::Q8_0,
-        "q4_k" => Weights::Q4K,
-        _ => anyhow::bail!("the recording's dtype {dtype:?}: must be f32, bf16, q8_0 or q4_k"),
-    })
 }

@@ -1,6 +1,6 @@
 //! Which type each tensor is held in, and its rows on their way there.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use candle_core::{
     Device, Tensor,
@@ -41,6 +41,28 @@ pub(crate) enum Held {
     Q8_0Blocks,
     /// 4-bit blocks as they stand in the file.
     Q4Blocks(Q4Format),
+}
+
+/// No type of weights has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}: must be f32, bf16, q8_0 or q4_k")]
+pub struct UnknownWeights(
+    /// The name.
+    pub String,
+);
+
+impl FromStr for Weights {
+    type Err = UnknownWeights;
+
+    fn from_str(name: &str) -> Result<Self, UnknownWeights> {
+        match name {
+            "f32" => Ok(Self::F32),
+            "bf16" => Ok(Self::Bf16),
+            "q8_0" => Ok(Self::Q8_0),
+            "q4_k" => Ok(Self::Q4K),
+            _ => Err(UnknownWeights(name.to_owned())),
+        }
+    }
 }
 
 impl fmt::Display for Weights {
@@ -194,6 +216,14 @@ fn choose(asked: Weights, stored: GgmlDType, inputs: usize) -> (Held, Option<Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_is_read_by_the_name_it_shows() {
+        for weights in [Weights::F32, Weights::Bf16, Weights::Q8_0, Weights::Q4K] {
+            assert_eq!(weights.to_string().parse(), Ok(weights));
+        }
+        assert_eq!("f13".parse::<Weights>(), Err(UnknownWeights("f13".into())));
+    }
 
     #[test]
     fn a_type_that_does_not_fit_falls_back_and_says_so() {
