@@ -24,18 +24,8 @@ fn every_command_explains_itself_with_examples() {
         );
         let output = finish(&mut csd([command, "--help"]));
         assert!(output.status.success(), "{command}");
-        assert!(text(&output).contains("Usage: csd"), "{command}");
-    }
-    for command in [
-        "up",
-        "generate",
-        "bench",
-        "plan",
-        "serve",
-        "health",
-        "completions",
-    ] {
-        let help = text(&finish(&mut csd([command, "--help"])));
+        let help = text(&output);
+        assert!(help.contains("Usage: csd"), "{command}");
         assert!(help.contains("Examples:\n  csd "), "{command}:\n{help}");
     }
 }

@@ -118,16 +118,8 @@ impl Lineup {
 
     /// The share of positions at which two levels would write the same token, given the same text.
     pub fn acceptance(&self, one: usize, other: usize) -> f64 {
-        let pairs = self.members[one]
-            .choices
-            .iter()
-            .zip(&*self.members[other].choices);
-        let (mut same, mut all) = (0usize, 0usize);
-        for (one, other) in pairs.flat_map(|(one, other)| one.iter().zip(other)) {
-            same += usize::from(one.id == other.id);
-            all += 1;
-        }
-        same as f64 / all.max(1) as f64
+        let [one, other] = [one, other].map(|member| &*self.members[member].choices);
+        agreement(one, other)
     }
 
     /// How a member's own Max-Gram agrees with it; of any member, whether it has one or not.
@@ -136,18 +128,23 @@ impl Lineup {
         if self.members[last].kind == Kind::Statistical {
             return self.acceptance(member, last);
         }
-        let (mut same, mut all) = (0usize, 0usize);
-        for (text, own) in self.texts.iter().zip(&*self.members[member].choices) {
-            let proposed = proposals(&self.max_gram, &self.header, text);
-            same += own
-                .iter()
-                .zip(&proposed)
-                .filter(|(own, proposed)| own.id == proposed.id)
-                .count();
-            all += own.len();
-        }
-        same as f64 / all.max(1) as f64
+        let texts = self.texts.iter();
+        let proposed: Vec<_> = texts
+            .map(|text| proposals(&self.max_gram, &self.header, text))
+            .collect();
+        agreement(&self.members[member].choices, &proposed)
     }
+}
+
+/// The share of positions of some texts with the same token.
+fn agreement(one: &[Vec<Choice>], other: &[Vec<Choice>]) -> f64 {
+    let texts = one.iter().zip(other);
+    let (mut same, mut all) = (0usize, 0usize);
+    for (one, other) in texts.flat_map(|(one, other)| one.iter().zip(other)) {
+        same += usize::from(one.id == other.id);
+        all += 1;
+    }
+    same as f64 / all.max(1) as f64
 }
 
 /// A level's recorded choices along one text.

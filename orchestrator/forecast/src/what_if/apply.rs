@@ -166,20 +166,28 @@ impl WhatIf {
 
     /// Under the level that was named, else over the first drafter that is cheaper.
     fn place(&self, lineup: &Lineup, member: &Member) -> Result<usize, WhatIfError> {
-        if let Some(under) = &self.under {
-            let at = lineup
-                .position(under)
-                .ok_or_else(|| self.unknown("under", under, lineup))?;
-            if lineup.members[at].kind == Kind::Statistical {
-                return Err(wrong("under", "nobody drafts for Max-Gram"));
-            }
-            return Ok(at + 1);
+        if let Some(above) = self.above(lineup)? {
+            return Ok(above + 1);
         }
         let cheaper = |other: &Member| {
             other.kind == Kind::Statistical || other.price.of(1) < member.price.of(1)
         };
         let mut drafters = lineup.members.iter().skip(1);
         Ok(1 + drafters.position(cheaper).unwrap_or(lineup.drafters()))
+    }
+
+    /// The level that it is to stand under, if one is named.
+    fn above(&self, lineup: &Lineup) -> Result<Option<usize>, WhatIfError> {
+        let Some(under) = &self.under else {
+            return Ok(None);
+        };
+        let at = lineup
+            .position(under)
+            .ok_or_else(|| self.unknown("under", under, lineup))?;
+        match lineup.members[at].kind {
+            Kind::Statistical => Err(wrong("under", "nobody drafts for Max-Gram")),
+            Kind::Neural => Ok(Some(at)),
+        }
     }
 
     /// What a level would write that agrees with the one above it so often, independently at every position.
@@ -189,15 +197,7 @@ impl WhatIf {
         lineup: &Lineup,
         at: Option<usize>,
     ) -> Result<Vec<Vec<Choice>>, WhatIfError> {
-        let above = match &self.under {
-            Some(under) => lineup
-                .position(under)
-                .ok_or_else(|| self.unknown("under", under, lineup))?,
-            None => 0,
-        };
-        if lineup.members[above].kind == Kind::Statistical {
-            return Err(wrong("under", "nobody drafts for Max-Gram"));
-        }
+        let above = self.above(lineup)?.unwrap_or(0);
         let number = at.unwrap_or(lineup.members.len()) as u8;
         let text = |(number_of_text, choices): (usize, &Vec<Choice>)| {
             let place = |(position, choice): (usize, &Choice)| {
