@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use csd_level::{
     Draft, DraftRequest, DraftToken, Error, Logprobs, LogprobsRequest, Proposal, Prospects, Result,
-    Statistics, Timings, Token, Verdict, VerifyRequest, elementary::log_odds,
+    Statistics, Timings, Token, Verdict, VerifyRequest,
 };
 use csd_names as names;
 use tracing::{Instrument as _, field::Empty};
@@ -236,9 +236,7 @@ fn conclude(level: usize, draft: &[DraftToken], verdict: Verdict) -> Written {
     statistics.record_calls(level as u8, 1);
     statistics.record_review(level as u8, draft, verdict.accepted);
     let mut tokens = draft[..verdict.accepted].to_vec();
-    for (token, &probability) in tokens.iter_mut().zip(&verdict.probabilities) {
-        token.gap = log_odds(probability);
-    }
+    verdict.stand_behind(&mut tokens);
     for token in &mut tokens {
         token.reviewers |= 1 << level;
         token.proposal = Proposal::OneHot;

@@ -72,6 +72,7 @@ impl Replay {
                 ..DraftToken::bare(own.id, 0)
             }),
             probabilities: own[..accepted].iter().map(|own| own.probability).collect(),
+            runners_up: vec![None; accepted],
             logprobs: Vec::new(),
             timings: Timings::default(),
         }

@@ -22,6 +22,9 @@ pub struct DraftToken {
     /// How sure the last level is that stands behind it. Of the author: the best perturbed score minus the second best, or
     /// from Max-Gram, which has no scores, the log-odds of its confidence. Of a reviewer: the log-odds of its probability.
     pub gap: f32,
+    /// What that level would have written instead, if it can tell: the reviewer's most likely own token where it refuses
+    /// this one.
+    pub runner_up: Option<Token>,
     /// Who wrote it: an index into the cascade of whoever reads it. In an answer of a level, 0 is the level itself and 1
     /// its in-process Max-Gram.
     pub author: u8,
@@ -39,6 +42,7 @@ impl DraftToken {
             id,
             probability: 1.0,
             gap: 0.0,
+            runner_up: None,
             author,
             reviewers: 0,
             proposal: Proposal::OneHot,

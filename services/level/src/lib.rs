@@ -11,7 +11,7 @@
 //! - [`draft`], [`verdict`], [`statistics`]: what a level answers, and what is counted on the way
 //! - [`level`], [`error`]: the trait itself, and its failures by what the caller can do about them
 //! - [`elementary`], [`noise`]: our own logarithm and exponential, and a counter-based source of randomness
-//! - [`logits`]: penalties, bias, temperature and truncation, in one place and one order
+//! - [`logits`], [`choice`]: penalties, bias, temperature and truncation, in one place and one order, and what is chosen then
 //! - [`logprobs`]: what a model thinks of each token of a text, for those who ask
 //! - [`prospects`], [`writing`]: when to stop a draft, and how a level writes one by itself
 //! - [`review`]: the review rules: coupled sampling, rejection sampling, lenience between drafters
@@ -19,6 +19,7 @@
 //!
 //! This crate never opens a socket, spawns a task, reads a clock, or draws randomness that the caller did not hand in.
 
+pub mod choice;
 pub mod clock;
 pub mod context;
 pub mod draft;

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use crate::{
     Context, Sampling, Token,
+    choice::choose,
     elementary::{exp, sum_exp},
-    noise::Noise,
 };
 
 /// Processes the rows of one review in turn; remembers the tokens that penalties count.
@@ -27,15 +27,6 @@ pub struct Penalised<'a> {
     logits: &'a [f32],
     max: f32,
     sum: f32,
-}
-
-/// The chosen token and how clearly it won.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Choice {
-    /// The token.
-    pub token: Token,
-    /// Best score minus second best; 0 when there is no second.
-    pub gap: f32,
 }
 
 impl<'a> Processor<'a> {
@@ -203,52 +194,6 @@ fn keep_top_p(scores: &mut [f32], p: f32) {
     keep(scores, &kept);
 }
 
-/// The two best of `score + noise(token)`; without noise, of the scores.
-///
-/// Almost every token is passed over without a logarithm: its noise has a bound that its leading zero bits tell.
-pub fn choose(scores: &[f32], noise: Option<Noise>) -> Choice {
-    let mut first = (f32::NEG_INFINITY, 0u32);
-    let mut second = f32::NEG_INFINITY;
-    let mut offer = |score: f32, token: u32| {
-        if score > first.0 || (score == first.0 && token < first.1) {
-            second = first.0;
-            first = (score, token);
-        } else if score > second {
-            second = score;
-        }
-        second
-    };
-    match noise {
-        None => {
-            for (token, &score) in (0u32..).zip(scores) {
-                offer(score, token);
-            }
-        }
-        Some(noise) => {
-            let mut runner_up = f32::NEG_INFINITY;
-            for (token, &score) in (0u32..).zip(scores) {
-                // Gumbel noise from 32 bits stays below 22.9.
-                if score + 22.9 < runner_up || score == f32::NEG_INFINITY {
-                    continue;
-                }
-                let bits = noise.bits(token);
-                if score + Noise::gumbel_bound(bits) >= runner_up {
-                    runner_up = offer(score + Noise::gumbel(bits), token);
-                }
-            }
-        }
-    }
-    let gap = if second == f32::NEG_INFINITY {
-        0.0
-    } else {
-        first.0 - second
-    };
-    Choice {
-        token: first.1,
-        gap,
-    }
-}
-
 /// Turns shaped scores into probabilities in place: softmax, or at temperature 0 all mass on the best.
 pub(crate) fn normalise(scores: &mut [f32], temperature: f32) {
     if temperature == 0.0 {
@@ -269,7 +214,6 @@ pub(crate) fn normalise(scores: &mut [f32], temperature: f32) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::noise::Purpose;
 
     fn shaped(sampling: &Sampling, logits: &[f32]) -> Vec<f32> {
         let processor = Processor::new(sampling, &Context::new(vec![0]));
@@ -372,31 +316,5 @@ mod tests {
         assert_eq!(chosen(&processor), 2);
         processor.push(2);
         assert_eq!(chosen(&processor), 1);
-    }
-
-    #[test]
-    fn the_shortcut_of_choose_changes_nothing() {
-        for position in 0..200 {
-            let noise = Noise::new(11, position, Purpose::Coupling);
-            let scores: Vec<f32> = (0..500)
-                .map(|i| ((i * 37 + position * 11) % 101) as f32 / 9.0)
-                .collect();
-            let mut all: Vec<(f32, u32)> = (0u32..)
-                .zip(&scores)
-                .map(|(t, &s)| (s + Noise::gumbel(noise.bits(t)), t))
-                .collect();
-            all.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
-            let choice = choose(&scores, Some(noise));
-            assert_eq!((choice.token, choice.gap), (all[0].1, all[0].0 - all[1].0));
-        }
-    }
-
-    #[test]
-    fn ties_go_to_the_lowest_id() {
-        assert_eq!(
-            choose(&[1.0, 2.0, 2.0], None),
-            Choice { token: 1, gap: 0.0 }
-        );
-        assert_eq!(choose(&[f32::NAN, f32::NAN], None).token, 0);
     }
 }

@@ -6,8 +6,9 @@
 
 use crate::{
     DraftToken, Logprobs, Proposal, Rule, Token, VerifyRequest,
+    choice::choose,
     elementary::ln,
-    logits::{Penalised, Processor, choose, keep_top_k, normalise},
+    logits::{Penalised, Processor, keep_top_k, normalise},
     noise::{Noise, Purpose},
 };
 
@@ -23,16 +24,21 @@ pub struct Outcome {
     pub next: Option<DraftToken>,
     /// The reviewer's probability of each accepted token.
     pub probabilities: Vec<f32>,
+    /// What it would have written instead of each, as far as it can tell.
+    pub runners_up: Vec<Option<Token>>,
     /// Of the accepted tokens and `next`, if asked for.
     pub logprobs: Vec<Logprobs>,
 }
 
 /// What one row says.
 enum Decision {
-    Accept,
+    Accept {
+        runner_up: Option<Token>,
+    },
     Own {
         token: Token,
         gap: f32,
+        runner_up: Option<Token>,
         proposal: Proposal,
     },
 }
@@ -52,6 +58,7 @@ pub fn review<'l>(
         accepted: 0,
         next: None,
         probabilities: Vec::new(),
+        runners_up: Vec::new(),
         logprobs: Vec::new(),
     };
     let mut shaped = Vec::new();
@@ -71,15 +78,16 @@ pub fn review<'l>(
         };
         let written = match (&decision, drafted) {
             (Decision::Own { token, .. }, _) => Some(*token),
-            (Decision::Accept, drafted) => drafted.map(|drafted| drafted.id),
+            (Decision::Accept { .. }, drafted) => drafted.map(|drafted| drafted.id),
         };
         if let (Some(asked), Some(token)) = (request.logprobs, written) {
             let logprobs = Logprobs::of(&raw, token, asked.alternatives);
             outcome.logprobs.push(logprobs);
         }
         match (decision, drafted) {
-            (Decision::Accept, Some(drafted)) => {
+            (Decision::Accept { runner_up }, Some(drafted)) => {
                 outcome.accepted += 1;
+                outcome.runners_up.push(runner_up);
                 outcome
                     .probabilities
                     .push(penalised.probability(drafted.id));
@@ -92,6 +100,7 @@ pub fn review<'l>(
                 Decision::Own {
                     token,
                     gap,
+                    runner_up,
                     proposal,
                 },
                 _,
@@ -101,13 +110,14 @@ pub fn review<'l>(
                     id: token,
                     probability,
                     gap,
+                    runner_up,
                     author: 0,
                     reviewers: 0,
                     proposal,
                 });
                 return outcome;
             }
-            (Decision::Accept, None) => return outcome,
+            (Decision::Accept { .. }, None) => return outcome,
         }
     }
     outcome
@@ -129,13 +139,19 @@ fn coupled(
     if let Some(drafted) = drafted {
         let passes = request.lenience.is_loose()
             && penalised.probability(drafted.id) > drafted.probability / request.lenience.factor();
-        if choice.token == drafted.id || passes {
-            return Decision::Accept;
+        if choice.token == drafted.id {
+            let runner_up = choice.runner_up;
+            return Decision::Accept { runner_up };
+        }
+        if passes {
+            let runner_up = Some(choice.token);
+            return Decision::Accept { runner_up };
         }
     }
     Decision::Own {
         token: choice.token,
         gap: choice.gap,
+        runner_up: choice.runner_up,
         proposal: Proposal::OneHot,
     }
 }
@@ -166,6 +182,7 @@ fn rejection(
         return Decision::Own {
             token,
             gap: log_odds(shaped),
+            runner_up: None,
             proposal,
         };
     };
@@ -180,7 +197,7 @@ fn rejection(
     };
     let accept = noise(Purpose::Accept(call.stream)).uniform() * f64::from(q) < f64::from(p);
     if accept && p > 0.0 {
-        return Decision::Accept;
+        return Decision::Accept { runner_up: None };
     }
     let gap = log_odds(shaped);
     let subtract = |shaped: &mut [f32], token: Token, q: f32| {
@@ -198,6 +215,7 @@ fn rejection(
     Decision::Own {
         token,
         gap,
+        runner_up: None,
         proposal: Proposal::OneHot,
     }
 }

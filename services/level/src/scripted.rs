@@ -137,6 +137,7 @@ impl ScriptedLevel {
             accepted: outcome.accepted,
             next: outcome.next,
             probabilities: outcome.probabilities,
+            runners_up: outcome.runners_up,
             logprobs,
             timings,
         })

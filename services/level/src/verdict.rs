@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{DraftToken, Logprobs};
+use crate::{DraftToken, Logprobs, Token, elementary::log_odds};
 
 /// Where the time of a call went, as the answering level saw it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,9 +41,23 @@ pub struct Verdict {
     pub next: Option<DraftToken>,
     /// The reviewing level's own probability (temperature 1, after penalties and bias) of each accepted token.
     pub probabilities: Vec<f32>,
+    /// What the reviewing level would have written instead of each accepted token, as far as it can tell.
+    pub runners_up: Vec<Option<Token>>,
     /// One entry for each token from [`crate::LogprobsRequest::from`] on: the rest of the context, the accepted draft,
     /// `next`. Empty unless asked for.
     pub logprobs: Vec<Logprobs>,
     /// Where the time went.
     pub timings: Timings,
+}
+
+impl Verdict {
+    /// Has the reviewing level stand behind the tokens that it accepted: they are as sure as it is, and its own
+    /// second choice takes their place if they fail before the next reviewer.
+    pub fn stand_behind(&self, accepted: &mut [DraftToken]) {
+        let known = self.probabilities.iter().zip(&self.runners_up);
+        for (token, (&probability, &runner_up)) in accepted.iter_mut().zip(known) {
+            token.gap = log_odds(probability);
+            token.runner_up = runner_up;
+        }
+    }
 }

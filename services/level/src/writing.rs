@@ -5,7 +5,7 @@
 
 use crate::{
     Call, Draft, DraftRequest, DraftToken, Error, Level, Proposal, Prospects, Result, Verdict,
-    VerifyRequest, elementary::log_odds, prospects::band,
+    VerifyRequest, prospects::band,
 };
 
 /// A Max-Gram in the level's own process: it proposes at once.
@@ -134,9 +134,9 @@ impl Writing {
         self.written.inner.record_review(0, &tokens, accepted);
         self.written.timings.add(verdict.timings);
         tokens.truncate(accepted);
-        for (token, &probability) in tokens.iter_mut().zip(&verdict.probabilities) {
+        verdict.stand_behind(&mut tokens);
+        for token in &mut tokens {
             token.reviewers |= 1;
-            token.gap = log_odds(probability);
         }
         tokens.extend(verdict.next);
         self.add(tokens);

@@ -73,6 +73,7 @@ fn verdict(accepted: usize, next: u32, gap: f32) -> Verdict {
             ..DraftToken::bare(next, 0)
         }),
         probabilities: vec![0.9; accepted],
+        runners_up: vec![Some(77); accepted],
         logprobs: Vec::new(),
         timings: Default::default(),
     }
@@ -94,6 +95,9 @@ fn reviews_go_on_until_enough_is_written() {
     assert_eq!(draft.ids().collect::<Vec<_>>(), [11, 50, 51, 52, 53]);
     let authors: Vec<u8> = draft.tokens.iter().map(|token| token.author).collect();
     assert_eq!(authors, [1, 0, 1, 1, 0]);
+    // What the level would have written instead of its assistant's tokens.
+    let runners_up: Vec<_> = draft.tokens.iter().map(|token| token.runner_up).collect();
+    assert_eq!(runners_up, [Some(77), None, Some(77), Some(77), None]);
     assert_eq!(draft.inner.calls_of(0), 2);
 }
 

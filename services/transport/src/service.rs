@@ -158,11 +158,11 @@ impl Shared {
             names::CONTEXT_TOKENS,
             names::count(request.call.context.len()),
         );
-        let drafted = request.draft.len();
+        let drafted: Vec<_> = request.draft.ids().collect();
         let verdict = self.within(timeout, self.level.verify(request)).await?;
-        self.counters.record_verdict(drafted, &verdict);
-        trace::reviewed(&span, drafted, &verdict);
-        Ok(convert::verdict_to_wire(verdict))
+        self.counters.record_verdict(drafted.len(), &verdict);
+        trace::reviewed(&span, drafted.len(), &verdict);
+        Ok(convert::verdict_to_wire(verdict, &drafted))
     }
 
     async fn remember(

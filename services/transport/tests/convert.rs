@@ -36,8 +36,9 @@ fn draft_token(levels: u8) -> impl Strategy<Value = DraftToken> {
         0..levels,
         0..1u32 << levels,
     );
-    (numbers, proposal, any::<prop::sample::Index>()).prop_map(
-        |((id, probability, gap, author, reviewers), support, place)| {
+    let place = any::<prop::sample::Index>();
+    (numbers, proposal, place, option::of(token())).prop_map(
+        |((id, probability, gap, author, reviewers), support, place, runner_up)| {
             let (id, proposal) = match support.len() {
                 0 => (id, Proposal::OneHot),
                 len => {
@@ -51,6 +52,7 @@ fn draft_token(levels: u8) -> impl Strategy<Value = DraftToken> {
                 id,
                 probability,
                 gap,
+                runner_up,
                 author,
                 reviewers,
                 proposal,
@@ -205,7 +207,7 @@ proptest! {
     }
 
     #[test]
-    fn verdicts(call in call(), draft in vec(token(), 0..9), accepted in any::<prop::sample::Index>(), next in draft_token(1), end in any::<bool>(), asked in option::of(logprobs_request()), timings in timings()) {
+    fn verdicts(call in call(), draft in vec(token(), 0..9), accepted in any::<prop::sample::Index>(), next in draft_token(1), end in any::<bool>(), asked in option::of(logprobs_request()), timings in timings(), runner_up in option::of(token())) {
         let accepted = accepted.index(draft.len() + 1);
         let last = draft[..accepted].last().copied();
         let sampling = Sampling {
@@ -230,10 +232,11 @@ proptest! {
             accepted,
             next: (!ends).then_some(own),
             probabilities: vec![0.25; accepted],
+            runners_up: draft[..accepted].iter().map(|&token| runner_up.filter(|&other| other != token)).collect(),
             logprobs: vec![scored; count],
             timings,
         };
-        let wire = sent(&convert::verdict_to_wire(verdict.clone()));
+        let wire = sent(&convert::verdict_to_wire(verdict.clone(), &draft));
         prop_assert_eq!(convert::verdict(wire, &asked, VOCABULARY), Ok(verdict));
     }
 

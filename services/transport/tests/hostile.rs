@@ -123,7 +123,7 @@ async fn drafts_are_checked() {
         ..v1::DraftResponse::default()
     };
     type Change = fn(&mut v1::DraftResponse);
-    let changes: [(&str, Change); 16] = [
+    let changes: [(&str, Change); 17] = [
         ("tokens", |a| a.tokens = vec![good(1); 4]),
         ("tokens[1].id", |a| a.tokens[1].id = VOCABULARY as u32),
         ("tokens[0].probability", |a| {
@@ -132,6 +132,9 @@ async fn drafts_are_checked() {
         ("tokens[0].probability", |a| a.tokens[0].probability = 1.5),
         ("tokens[0].probability", |a| a.tokens[0].probability = -0.1),
         ("tokens[0].gap", |a| a.tokens[0].gap = f32::NAN),
+        ("tokens[0].runner_up", |a| {
+            a.tokens[0].runner_up = Some(VOCABULARY as u32)
+        }),
         ("tokens.author", |a| a.tokens[0].author = 2),
         ("tokens[0].author", |a| a.tokens[0].author = 1 << 20),
         ("tokens.reviewers", |a| a.tokens[0].reviewers = 0b100),
@@ -209,12 +212,15 @@ async fn verdicts_are_checked() {
         probabilities: vec![0.5],
         timings: Some(v1::Timings::default()),
         logprobs: vec![said; 2],
+        runners_up: vec![3],
     };
     type Change = fn(&mut v1::VerifyResponse);
-    let changes: [(&str, Change); 16] = [
+    let changes: [(&str, Change); 18] = [
         ("accepted", |a| a.accepted = 3),
         ("probabilities", |a| a.probabilities = vec![]),
         ("probabilities", |a| a.probabilities = vec![f32::NAN]),
+        ("runners_up", |a| a.runners_up = vec![3, 4]),
+        ("runners_up", |a| a.runners_up = vec![VOCABULARY as u32]),
         ("next.id", |a| a.next = Some(good(VOCABULARY as u32))),
         ("next.gap", |a| {
             a.next = Some(v1::DraftToken {
@@ -230,7 +236,8 @@ async fn verdicts_are_checked() {
         }),
         ("next", |a| a.next = None),
         ("next", |a| {
-            (a.accepted, a.probabilities) = (2, vec![0.5; 2])
+            (a.accepted, a.probabilities) = (2, vec![0.5; 2]);
+            a.runners_up = Vec::new();
         }),
         ("timings", |a| a.timings = None),
         ("logprobs", |a| a.logprobs.truncate(1)),

@@ -334,6 +334,7 @@ impl<M: Model> Scheduler<M> {
             accepted: outcome.accepted,
             next: outcome.next,
             probabilities: outcome.probabilities,
+            runners_up: outcome.runners_up,
             logprobs,
             timings: active.timings,
         }

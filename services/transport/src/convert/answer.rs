@@ -71,10 +71,14 @@ pub fn draft(wire: v1::DraftResponse, room: usize, vocabulary: usize) -> Result<
     })
 }
 
-/// A verdict.
-pub fn verdict_to_wire(verdict: Verdict) -> v1::VerifyResponse {
+/// A verdict on these tokens.
+pub fn verdict_to_wire(verdict: Verdict, drafted: &[Token]) -> v1::VerifyResponse {
+    let accepted = drafted.iter().zip(verdict.runners_up);
     v1::VerifyResponse {
         accepted: to_u32(verdict.accepted),
+        runners_up: accepted
+            .map(|(&token, runner_up)| runner_up.unwrap_or(token))
+            .collect(),
         next: verdict.next.map(token::to_wire),
         probabilities: verdict.probabilities,
         timings: Some(timings_to_wire(verdict.timings)),
@@ -108,6 +112,7 @@ pub fn verdict(
     for &probability in &wire.probabilities {
         token::likelihood("probabilities", probability)?;
     }
+    let runners_up = runners_up(wire.runners_up, &draft[..accepted], vocabulary)?;
     let next = wire
         .next
         .map(|next| own_token(next, vocabulary))
@@ -132,9 +137,30 @@ pub fn verdict(
         accepted,
         next,
         probabilities: wire.probabilities,
+        runners_up,
         logprobs,
         timings: timings(present("timings", wire.timings)?),
     })
+}
+
+/// What the level would have written instead of each of these tokens.
+fn runners_up(
+    wire: Vec<Token>,
+    accepted: &[Token],
+    vocabulary: usize,
+) -> Result<Vec<Option<Token>>> {
+    if wire.is_empty() {
+        return Ok(vec![None; accepted.len()]);
+    }
+    if wire.len() != accepted.len() {
+        let reason = format!("{} for {} tokens", wire.len(), accepted.len());
+        return Err(Error::invalid("runners_up", reason));
+    }
+    let runner_up = |(runner_up, accepted): (Token, &Token)| {
+        let runner_up = token::known("runners_up", runner_up, vocabulary)?;
+        Ok(Some(runner_up).filter(|runner_up| runner_up != accepted))
+    };
+    wire.into_iter().zip(accepted).map(runner_up).collect()
 }
 
 fn own_token(wire: v1::DraftToken, vocabulary: usize) -> Result<DraftToken> {

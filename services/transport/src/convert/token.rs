@@ -23,6 +23,7 @@ pub(super) fn to_wire(token: DraftToken) -> v1::DraftToken {
         author: u32::from(token.author),
         reviewers: token.reviewers,
         proposal,
+        runner_up: token.runner_up,
     }
 }
 
@@ -49,10 +50,13 @@ pub(super) fn from_wire(wire: v1::DraftToken, vocabulary: usize) -> Result<Draft
     if wire.gap.is_nan() {
         return Err(Error::invalid("gap", "is not a number"));
     }
+    let runner_up = wire.runner_up;
+    let runner_up = runner_up.map(|token| known("runner_up", token, vocabulary));
     Ok(DraftToken {
         id,
         probability,
         gap: wire.gap,
+        runner_up: runner_up.transpose()?,
         author: to_level("author", wire.author)?,
         reviewers: wire.reviewers,
         proposal: proposal(id, wire.proposal, vocabulary)?,
