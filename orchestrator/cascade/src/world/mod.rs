@@ -4,8 +4,10 @@
 //! The cascade is the real one; only its levels' time is not: `time` is the clock, `timed` a level whose calls take what
 //! they are said to take, on a host that computes one forward at a time. For tests, and for whoever asks what a cascade would do.
 
+mod host;
 mod time;
 mod timed;
 
+pub use host::Host;
 pub use time::Time;
-pub use timed::{Host, Price, Timed};
+pub use timed::{Price, Timed};

@@ -44,6 +44,21 @@ impl Time {
         .await;
     }
 
+    /// Lets everybody else do what they do at this moment.
+    pub(super) async fn settle(&self) {
+        let mut settled = false;
+        poll_fn(|_| {
+            if std::mem::replace(&mut settled, true) {
+                return Poll::Ready(());
+            }
+            let mut state = self.state();
+            let now = state.now;
+            state.alarms.push(now);
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Runs a future to its end, letting time pass whenever it waits. None if it waits for something other than time.
     pub fn run<F: Future>(&self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);

@@ -1,16 +1,13 @@
 //! A level whose calls take time.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use csd_level::{
     Assistant, BoxFuture, Clock as _, Description, Draft, DraftRequest, Kind, Level, Result,
     Timings, Verdict, VerifyRequest, writing::write,
 };
 
-use super::Time;
+use super::{Host, Time};
 
 /// What calls of a level cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,25 +39,11 @@ impl Price {
     }
 }
 
-/// Where levels compute: one forward at a time, in the order in which they were asked for. Clones are the same host.
-#[derive(Clone, Debug, Default)]
-pub struct Host(Arc<Mutex<Duration>>);
-
-impl Host {
-    /// Takes the host for so long as soon as it is free: from when until when.
-    fn take(&self, now: Duration, time: Duration) -> (Duration, Duration) {
-        let mut free = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let begin = now.max(*free);
-        *free = begin + time;
-        (begin, *free)
-    }
-}
-
 /// A level of a world. Its own calls take no time; here they do.
 pub struct Timed {
     inner: Arc<dyn Level>,
     assistant: Option<Arc<dyn Assistant>>,
-    price: Price,
+    price: Arc<Price>,
     host: Host,
     time: Time,
 }
@@ -71,7 +54,7 @@ impl Timed {
         Self {
             inner,
             assistant: None,
-            price,
+            price: Arc::new(price),
             host: Host::default(),
             time: time.clone(),
         }
@@ -93,13 +76,12 @@ impl Timed {
 
     async fn forward(&self, rows: usize) -> Timings {
         let now = self.time.now();
-        let (begin, end) = self.host.take(now, self.price.of(rows));
-        self.time.sleep_until(end).await;
+        let forward = self.host.compute(&self.time, &self.price, rows).await;
         Timings {
-            queue: begin.saturating_sub(now),
-            forward: end.saturating_sub(begin),
+            queue: forward.begin.saturating_sub(now),
+            forward: forward.end.saturating_sub(forward.begin),
             rows,
-            batch: rows,
+            batch: forward.batch,
             ..Timings::default()
         }
     }
@@ -165,14 +147,5 @@ mod tests {
         let ms = [1, 2, 3, 4, 6].map(|rows| measured.of(rows).as_millis());
         assert_eq!(ms, [3, 4, 6, 9, 12]);
         assert_eq!(Price::ms(1.0, 0, 0.0).of(7), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_host_computes_one_forward_at_a_time() {
-        let ms = Duration::from_millis;
-        let host = Host::default();
-        assert_eq!(host.take(ms(5), ms(10)), (ms(5), ms(15)));
-        assert_eq!(host.clone().take(ms(7), ms(1)), (ms(15), ms(16)));
-        assert_eq!(host.take(ms(20), ms(1)), (ms(20), ms(21)));
     }
 }
