@@ -226,7 +226,7 @@ impl Gather {
             { names::MANNER } = manner,
             { names::WANTED } = names::count(next.wanted),
             { names::ROOM } = names::count(next.room),
-            { names::AHEAD } = self.guessing,
+            { names::AHEAD } = self.guessing || self.hidden > self.cascade.clock().now(),
             { names::DRAFT_TOKENS } = Empty,
         )
     }

@@ -9,7 +9,8 @@
 //! - [`planner`]: an answer that learns from what it measures
 //! - `gather`: the horizontal cascade: turn by turn, larger levels first
 //! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
-//! - [`round`]: a draft, the target's review, and drafting ahead beside it
+//! - [`round`]: a draft and the target's review
+//! - `ahead`: drafting on beside the review, behind what it may say
 //!
 //! Beside them, for whoever reasons about a cascade without running one: [`ewif`], the paper's formulas, and [`world`], levels on
 //! virtual time.
@@ -17,7 +18,8 @@
 //! Nothing here knows a network, a model or a runtime, and time only as [`csd_level::Clock`]: levels are
 //! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
-pub mod cascade;
+mod ahead;
+mod cascade;
 pub mod ewif;
 pub mod gate;
 mod gather;

@@ -1,14 +1,15 @@
 //! One round: the levels draft, the target reviews; while it reviews, the levels may draft on.
 
-use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+use std::sync::Arc;
 
 use csd_level::{DraftToken, Error, Logprobs, Result, Rule, Statistics, Timings};
 
 use crate::{
     Cascade, Request, Strategy,
+    ahead::{Ahead, Reviewed},
     gather::Gather,
     strategy::Wrote,
-    turn::{self, Written},
+    turn,
 };
 
 /// How one text is drafted: by which strategy, and what stands behind its end already.
@@ -69,14 +70,20 @@ impl Cascade {
         let drafted = gather.draft.tokens;
         let waited = self.clock().now().saturating_sub(began);
 
+        let mut ahead = None;
         let reviewed = {
             let review = turn::review(self, &*strategy, request, 0, &drafted);
             let ends = drafted
                 .last()
                 .is_some_and(|last| request.sampling.is_end(last.id));
             if strategy.pipelined() && !ends && wanted > drafted.len() + 2 {
-                let ahead = self.ahead(request, &strategy, &drafted, wanted);
-                beside(review, drafting.ahead.insert(ahead)).await
+                let reviewed = Reviewed {
+                    request,
+                    draft: &drafted,
+                    wanted,
+                };
+                let ahead = ahead.insert(Ahead::new(self, &strategy, &reviewed));
+                ahead.beside(review).await
             } else {
                 review.await
             }
@@ -86,13 +93,12 @@ impl Cascade {
             return Err(Error::Internal("the target's review wrote nothing".into()));
         }
         statistics.merge(&reviewed.statistics, |level| level);
-        drafting.ahead = drafting.ahead.take().and_then(|mut ahead| {
+        drafting.ahead = ahead.and_then(|mut ahead| {
             statistics.merge(&ahead.take_statistics(), |level| level);
+            let (next, accepted) = reviewed.tokens.split_last()?;
             let left = wanted - reviewed.tokens.len();
-            let all_passed = reviewed.tokens.len() == drafted.len() + 1;
-            let next = reviewed.tokens.last().map_or(0, |token| token.id);
             let room = self.room(request.context.len() + reviewed.tokens.len(), left);
-            (all_passed && ahead.confirm(next, room)).then_some(ahead)
+            ahead.confirm(accepted.len(), next.id, room)
         });
         // A round that has read a prompt first says nothing of the pace.
         if reviewed.timings.rows == drafted.len() + 1 {
@@ -101,6 +107,7 @@ impl Cascade {
                 drafted: drafted.len(),
                 drafting: waited,
                 resumed,
+                foreseen: drafting.ahead.is_some(),
                 took: self.clock().now().saturating_sub(began),
             });
         }
@@ -133,25 +140,9 @@ impl Cascade {
         })
     }
 
-    /// A draft that assumes that all of `drafted` passes. Its first token is a guess at the target's own.
-    fn ahead(
-        self: &Arc<Self>,
-        request: &Request,
-        strategy: &Arc<dyn Strategy>,
-        drafted: &[DraftToken],
-        wanted: usize,
-    ) -> Gather {
-        let mut request = request.clone();
-        request.context.extend(drafted.iter().map(|token| token.id));
-        let room = self.room(request.context.len() + 1, wanted - drafted.len() - 1);
-        let ahead = Gather::new(self.clone(), strategy.clone(), request, 0, room);
-        let ends = self.clock().now() + strategy.expected_review(0, drafted.len() + 1);
-        ahead.guessing().hidden(ends)
-    }
-
     /// The most tokens that a draft behind `context` tokens may have when `wanted` more are to be written: the target adds
     /// one of its own.
-    fn room(&self, context: usize, wanted: usize) -> usize {
+    pub(crate) fn room(&self, context: usize, wanted: usize) -> usize {
         let target = self.levels()[0].description();
         let left = target.context.saturating_sub(context + 1);
         wanted
@@ -159,21 +150,4 @@ impl Cascade {
             .min(target.rows.saturating_sub(1))
             .min(left)
     }
-}
-
-/// The review, with the levels drafting ahead beside it.
-async fn beside(
-    review: impl Future<Output = Result<Written>>,
-    ahead: &mut Gather,
-) -> Result<Written> {
-    let mut review = pin!(review);
-    let reviewed = poll_fn(|context| {
-        if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
-            return Poll::Ready(reviewed);
-        }
-        // Nothing more to draft is no reason to wait for less than the review.
-        let _ = ahead.poll(context);
-        Poll::Pending
-    });
-    reviewed.await
 }

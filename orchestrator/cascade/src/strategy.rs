@@ -147,6 +147,8 @@ pub struct Wrote {
     pub drafting: Duration,
     /// Whether some of them had been drafted before the round began.
     pub resumed: bool,
+    /// Whether the levels have drafted beside its review for what it came to say.
+    pub foreseen: bool,
     /// Its whole time.
     pub took: Duration,
 }
@@ -169,9 +171,14 @@ pub trait Strategy: Send + Sync {
         Lenience::NONE
     }
 
-    /// Whether the levels go on drafting while the target reviews, on the assumption that everything passes.
+    /// Whether the levels go on drafting while the target reviews, for the case that everything passes.
     fn pipelined(&self) -> bool {
         false
+    }
+
+    /// The places of a draft whose refusal those levels prepare for, too, the likeliest first: drafts behind the runner-up.
+    fn refusals(&self, _levels: &[Arc<Description>], _draft: &[DraftToken]) -> Vec<usize> {
+        Vec::new()
     }
 
     /// How long a review of so many rows is expected to take.

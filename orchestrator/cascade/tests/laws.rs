@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use csd_cascade::{
     Cascade, Drafting, Gate, Limits, Plan, Planner, Request, Session, Strategy,
+    strategy::{Situation, Turn},
     world::{Price, Time, Timed},
 };
 use csd_level::{
     BoxFuture, Clock as _, Context, Description, Draft, DraftRequest, DraftToken, Error, Kind,
-    Level, Logprobs, Result, Sampling, Statistics, Token, Verdict, VerifyRequest, clock::Stopped,
-    scripted::ScriptedLevel,
+    Lenience, Level, Logprobs, Result, Sampling, Statistics, Token, Verdict, VerifyRequest,
+    clock::Stopped, scripted::ScriptedLevel,
 };
 use proptest::prelude::*;
 
@@ -56,6 +57,27 @@ impl Level for Walk {
 
     fn verify(&self, _: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
         Box::pin(async { Err(Error::Unsupported("drafts only".into())) })
+    }
+}
+
+/// A plan that prepares for the refusal of every token.
+struct Wary(Plan);
+
+impl Strategy for Wary {
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        Strategy::next(&self.0, situation)
+    }
+
+    fn lenience(&self, level: usize) -> Lenience {
+        Strategy::lenience(&self.0, level)
+    }
+
+    fn pipelined(&self) -> bool {
+        true
+    }
+
+    fn refusals(&self, _: &[Arc<Description>], draft: &[DraftToken]) -> Vec<usize> {
+        (0..draft.len()).collect()
     }
 }
 
@@ -159,7 +181,7 @@ proptest! {
     #[test]
     fn any_drafters_any_plan_any_faults_the_same_text(
         plan in plans(),
-        planned: bool,
+        way in 0..3,
         disagreements in (0.0f32..6.0, 0.0f32..6.0),
         slips in 2u32..6,
         faults in prop::collection::vec(0u8..12, 0..6),
@@ -177,9 +199,10 @@ proptest! {
             drafter("mini", disagreements.1, faults),
             Arc::new(Walk(slips)),
         ];
-        let strategy: Arc<dyn Strategy> = match planned {
-            true => Arc::new(Arc::new(Planner::new(4)).text(temperature)),
-            false => Arc::new(plan),
+        let strategy: Arc<dyn Strategy> = match way {
+            0 => Arc::new(plan),
+            1 => Arc::new(Wary(plan)),
+            _ => Arc::new(Arc::new(Planner::new(4)).text(temperature)),
         };
         let time = Time::default();
         let levels = levels.into_iter().zip(&prices).map(|(level, &(forward, link))| -> Arc<dyn Level> {
@@ -278,6 +301,44 @@ fn drafting_ahead_hides_behind_the_review() {
     assert!(
         beside < Duration::from_micros(20 * 31_000 + 27_200),
         "{beside:?}"
+    );
+}
+
+#[test]
+fn a_refusal_that_was_prepared_for_is_no_reason_to_wait() {
+    let took = |wary: bool| {
+        let time = Time::default();
+        let level = |level: Arc<dyn Level>, forward| -> Arc<dyn Level> {
+            Arc::new(Timed::new(level, Price::ms(forward, 64, 0.2), &time))
+        };
+        let levels = vec![
+            level(Arc::new(target()), 30.0),
+            level(drafter("draft", 1.0, Vec::new()), 3.0),
+        ];
+        let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone()));
+        let cascade = Arc::new(cascade.expect("one token map"));
+        let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+        let plan = plan.with_pipelining(true);
+        let strategy: Arc<dyn Strategy> = match wary {
+            true => Arc::new(Wary(plan)),
+            false => Arc::new(plan),
+        };
+        let text = time.run(write(&cascade, strategy, &Sampling::default(), 200, 0));
+        let text = text.expect("everyone waits for time");
+        assert_eq!(text.0, alone(&Sampling::default(), 200));
+        (time.now().as_secs_f64(), text.1.calls_of(0))
+    };
+    let (waiting, reviews) = took(false);
+    let (prepared, same) = took(true);
+    assert_eq!(same, reviews);
+    // A draft takes 12.2 ms, which a round waits for whose draft was not foreseen.
+    let each = |seconds: f64| seconds * 1e3 / reviews as f64;
+    assert!(each(waiting) > 38.0, "{}", each(waiting));
+    assert!(
+        each(prepared) < each(waiting) - 2.0,
+        "{} {}",
+        each(prepared),
+        each(waiting)
     );
 }
 

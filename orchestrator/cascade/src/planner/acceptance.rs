@@ -34,11 +34,14 @@ impl Outlook {
     }
 }
 
-/// Who stands behind a token: the last level that reviewed it, else its author.
+/// Who stands behind a token: the last level that reviewed it, else its author; and whether a larger level has written
+/// before it. Where that one would not go on, the text is hard: what a smaller one writes there says little of how it
+/// would fare elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Source {
     level: u8,
     stand: Stand,
+    later: bool,
 }
 
 /// How a level came to stand behind a token. Tokens that two levels agree on fare best, those that a level put in place of
@@ -67,7 +70,31 @@ impl Source {
     }
 
     fn new(level: u8, stand: Stand) -> Self {
-        Self { level, stand }
+        Self {
+            level,
+            stand,
+            later: false,
+        }
+    }
+
+    /// The same behind a draft.
+    pub(super) fn behind(self, draft: &[DraftToken]) -> Self {
+        let larger = |token: &DraftToken| Self::of(token).level < self.level;
+        Self {
+            later: draft.iter().any(larger),
+            ..self
+        }
+    }
+
+    /// The tokens of a draft with their sources.
+    pub(super) fn along(draft: &[DraftToken]) -> impl Iterator<Item = (&DraftToken, Self)> {
+        let mut largest = u8::MAX;
+        draft.iter().map(move |token| {
+            let source = Self::of(token);
+            let later = largest < source.level;
+            largest = largest.min(source.level);
+            (token, Self { later, ..source })
+        })
     }
 
     pub(super) fn of(token: &DraftToken) -> Self {
@@ -128,9 +155,9 @@ impl Acceptance {
         draft: &[DraftToken],
         accepted: usize,
     ) {
-        for (position, token) in draft.iter().enumerate().take(accepted + 1) {
+        for (position, (token, source)) in Source::along(draft).enumerate().take(accepted + 1) {
             let passed = f64::from(u8::from(position < accepted));
-            let key = (reviewer as u8, Source::of(token));
+            let key = (reviewer as u8, source);
             let record = self.records.entry(key).or_default();
             record.by_band[band(token.gap)].observe(passed);
             record.counts = record.counts.map(|count| count * FADING);
@@ -148,11 +175,17 @@ impl Acceptance {
         record.map_or(guess, |record| record.all.with_prior(guess, weight))
     }
 
-    /// What is expected of tokens that nobody has seen: what a level reviews fares as what it writes, and before another
-    /// reviewer a source fares as before the target.
+    /// What is expected of tokens that nobody has seen: behind a larger level's as elsewhere, what a level reviews fares as
+    /// what it writes, and before another reviewer a source fares as before the target.
     fn guess(&self, (reviewer, source): (u8, Source)) -> f64 {
         let wrote = Source::new(source.level, Stand::Wrote);
-        if source != wrote {
+        if source.later {
+            let elsewhere = Source {
+                later: false,
+                ..source
+            };
+            self.all((reviewer, elsewhere))
+        } else if source != wrote {
             self.all((reviewer, wrote))
         } else if reviewer > 0 {
             self.all((0, wrote))
@@ -174,9 +207,9 @@ impl Acceptance {
         &self,
         text: &TextAcceptance,
         reviewer: usize,
-        token: &DraftToken,
+        (token, source): (&DraftToken, Source),
     ) -> f64 {
-        let key = (reviewer as u8, Source::of(token));
+        let key = (reviewer as u8, source);
         let all = self.all(key);
         let band = self
             .records
@@ -257,7 +290,10 @@ mod tests {
             acceptance.observe(&mut text, 0, &draft(&[8.0, 0.1]), 1);
         }
         let text = TextAcceptance::default();
-        let chance = |gap: f32| acceptance.of_token(&text, 0, &draft(&[gap])[0]);
+        let chance = |gap: f32| {
+            let token = &draft(&[gap])[0];
+            acceptance.of_token(&text, 0, (token, Source::of(token)))
+        };
         assert!(chance(8.0) > 0.95 && chance(0.1) < 0.05);
         let next = |position| acceptance.of_next(&text, 0, Source::wrote(1), position);
         assert!(next(0) > 0.85 && next(1) < 0.2, "{} {}", next(0), next(1));
@@ -280,7 +316,10 @@ mod tests {
             acceptance.observe(&mut other, 0, &draft(&[1.0]), 0);
             acceptance.observe(&mut text, 0, &draft(&[1.0]), 1);
         }
-        let chance = |text: &TextAcceptance| acceptance.of_token(text, 0, &draft(&[1.0])[0]);
+        let chance = |text: &TextAcceptance| {
+            let token = &draft(&[1.0])[0];
+            acceptance.of_token(text, 0, (token, Source::of(token)))
+        };
         assert!(chance(&text) > 0.7 && chance(&other) < 0.3);
     }
 
@@ -292,5 +331,17 @@ mod tests {
         assert_eq!(Source::of(&token), Source::approved(1));
         (token.author, token.reviewers) = (1, 0b10);
         assert_eq!(Source::of(&token), Source::corrected(1));
+    }
+
+    #[test]
+    fn tokens_behind_a_larger_levels_are_told_apart() {
+        let token = |level| DraftToken::bare(1, level);
+        let draft = [token(2), token(1), token(2), token(1)];
+        let later: Vec<_> = Source::along(&draft)
+            .map(|(_, source)| source.later)
+            .collect();
+        assert_eq!(later, [false, false, true, false]);
+        assert!(!Source::wrote(2).behind(&draft[..1]).later);
+        assert!(Source::wrote(2).behind(&draft[..2]).later);
     }
 }

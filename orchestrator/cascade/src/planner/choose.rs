@@ -1,5 +1,9 @@
 //! The next turn of a draft: one that teaches if it is time for that, else Max-Gram if it may know something, else the best
 //! offer if it is worth its time.
+//!
+//! What is never tried is never known: a level that fared badly in its first drafts, or only ever goes on where another gave
+//! up, looks worse than it is. So drafts are opened in other ways now and then, as far as the time allows that this is
+//! expected to lose.
 
 use csd_level::Kind;
 
@@ -12,7 +16,9 @@ use crate::strategy::{Manner, Situation, Turn};
 
 /// The share of all time that may go into turns that only teach.
 const EXPLORATION: f64 = 0.01;
-/// Tokens of such a turn.
+/// Rounds after which a way to open a draft is worth another look.
+const BETWEEN: u64 = 8;
+/// Tokens of a level that nobody knows.
 const PROBE: usize = 3;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
 const LEAST: f64 = 0.01;
@@ -23,6 +29,33 @@ const ALONE: Manner = Manner::Write {
     assist: 0,
     prospects: None,
 };
+
+/// A way to begin a draft for the target that it waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Opening {
+    level: usize,
+    reviews: bool,
+}
+
+impl Opening {
+    fn by(turn: &Turn) -> Self {
+        Self {
+            level: turn.level,
+            reviews: matches!(turn.manner, Manner::Review { .. }),
+        }
+    }
+
+    /// What a turn opens, if it does.
+    pub(super) fn of(situation: &Situation<'_>, turn: Option<Turn>) -> Option<Self> {
+        turn.filter(|_| opens(situation))
+            .map(|turn| Self::by(&turn))
+    }
+}
+
+/// Whether nothing is drafted yet, and the target waits.
+fn opens(situation: &Situation<'_>) -> bool {
+    situation.reviewer == 0 && situation.draft.is_empty() && situation.hidden.is_zero()
+}
 
 impl Planned {
     /// The most promising turn, or none where nothing is worth its time.
@@ -39,7 +72,11 @@ impl Planned {
         if let Some(decision) = self.look_up(book, text, &view, situation) {
             return decision;
         }
-        let best = view.best(situation, &view.offers(situation));
+        let offers = view.offers(situation);
+        let best = view.best(situation, &offers);
+        if let Some(decision) = explore(book, &view, situation, &offers, best) {
+            return decision;
+        }
         let survival = view.survival(situation);
         let of = |(offer, worth): &(_, f64)| Reasons::of(offer, *worth, survival, view.rate);
         let reasons = best.as_ref().map(of);
@@ -56,6 +93,7 @@ impl Planned {
             },
             turn,
             reasons: reasons.unwrap_or_else(|| Reasons::priced(view.rate)),
+            given_up: 0.0,
         }
     }
 
@@ -94,6 +132,7 @@ impl Planned {
                 seconds: Some(seconds),
                 rate: view.rate,
             },
+            given_up: 0.0,
         })
     }
 
@@ -104,8 +143,7 @@ impl Planned {
         text: &mut TextBook,
         situation: &Situation<'_>,
     ) -> Option<Decision> {
-        let at_start = situation.reviewer == 0 && situation.draft.is_empty();
-        if !at_start || !situation.hidden.is_zero() {
+        if !opens(situation) {
             return None;
         }
         let stale = |&level: &usize| {
@@ -138,6 +176,40 @@ impl Planned {
                 seconds: Some(cost),
                 ..Reasons::priced(self.rate(book, text))
             },
+            given_up: 0.0,
         })
     }
+}
+
+/// The best offer of another opening than usual: of that which was not used for longest.
+fn explore(
+    book: &Book,
+    view: &View<'_>,
+    situation: &Situation<'_>,
+    offers: &[Offer],
+    best: Option<(Offer, f64)>,
+) -> Option<Decision> {
+    if !opens(situation) || view.rate <= 0.0 {
+        return None;
+    }
+    let last = |opening: &Opening| book.opened.get(opening).copied().unwrap_or(0);
+    let openings = offers.iter().map(|offer| Opening::by(&offer.turn));
+    let opening = openings.min_by_key(|opening| (last(opening), *opening))?;
+    let usual = best.is_some_and(|(offer, _)| Opening::by(&offer.turn) == opening);
+    if usual || book.rounds.saturating_sub(last(&opening)) < BETWEEN {
+        return None;
+    }
+    let other = offers
+        .iter()
+        .filter(|offer| Opening::by(&offer.turn) == opening);
+    let other: Vec<Offer> = other.copied().collect();
+    let (offer, worth) = view.best(situation, &other)?;
+    let best = best.map_or(0.0, |(_, worth)| worth).max(0.0);
+    let given_up = (best - worth).max(0.0) / view.rate;
+    (book.explored + given_up <= EXPLORATION * book.seconds).then(|| Decision {
+        choice: Choice::Probe,
+        turn: Some(offer.turn),
+        reasons: Reasons::of(&offer, worth, 1.0, view.rate),
+        given_up,
+    })
 }

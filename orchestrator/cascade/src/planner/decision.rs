@@ -90,6 +90,8 @@ pub(super) struct Decision {
     /// Nothing where the draft is handed in.
     pub(super) turn: Option<Turn>,
     pub(super) reasons: Reasons,
+    /// Seconds that the turn is expected to lose against the best one, for what it may teach.
+    pub(super) given_up: f64,
 }
 
 /// Why: of the turn that was chosen, or of the best that was not worth its time.

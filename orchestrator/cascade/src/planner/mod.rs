@@ -2,8 +2,8 @@
 //!
 //! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `writing` (how
 //! far a level will go that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens fare), `trial`
-//! (whether to draft during reviews), `decision` (what was decided and why, for whoever watches), `mean` (what they all
-//! count with).
+//! (whether to draft during reviews), `refusals` (what to prepare for then), `decision` (what was decided and why, for
+//! whoever watches), `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
 //! differs. The target alone is what remains when no offer is worth its time.
@@ -14,10 +14,12 @@ mod decision;
 mod mean;
 mod offers;
 mod prices;
+mod refusals;
 mod trial;
 mod writing;
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -25,11 +27,12 @@ use std::{
     time::Duration,
 };
 
-use csd_level::{DraftToken, Kind};
+use csd_level::{Description, DraftToken, Kind};
 
 pub use self::decision::Choice;
 use self::{
     acceptance::{Acceptance, TextAcceptance},
+    choose::Opening,
     decision::{Tally, tell_ahead},
     mean::{Mean, Rate},
     offers::View,
@@ -76,6 +79,8 @@ struct Book {
     texts: u64,
     /// The round in which a level was last used in a draft for the target.
     used: Vec<u64>,
+    /// The round in which a draft was last opened in this way.
+    opened: BTreeMap<Opening, u64>,
     /// Seconds of all rounds, and of the turns that only taught.
     seconds: f64,
     explored: f64,
@@ -206,6 +211,11 @@ impl Strategy for Planned {
             let decision = self.decide(&book, &mut self.text(), situation);
             let level = decision.level(situation);
             book.decisions.count(decision.choice, level);
+            book.explored += decision.given_up;
+            if let Some(opening) = Opening::of(situation, decision.turn) {
+                let rounds = book.rounds;
+                book.opened.insert(opening, rounds);
+            }
             decision
         };
         decision.tell(situation);
@@ -253,6 +263,11 @@ impl Strategy for Planned {
         pipelined
     }
 
+    fn refusals(&self, levels: &[Arc<Description>], draft: &[DraftToken]) -> Vec<usize> {
+        let book = self.planner.book();
+        self.view(&book, &self.text()).refusals(levels, draft)
+    }
+
     fn expected_review(&self, level: usize, rows: usize) -> Duration {
         let seconds = self.planner.book().prices[level].review(rows, rows);
         Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default()
@@ -262,7 +277,10 @@ impl Strategy for Planned {
         let mut book = self.planner.book();
         let mut text = self.text();
         let prices = &mut book.prices[report.level];
-        prices.observe(report.forwards, report.took, report.timings);
+        match text.pipelined {
+            true => prices.observe_forwards(report.forwards, report.timings),
+            false => prices.observe(report.forwards, report.took, report.timings),
+        }
         if report.assist > 0 {
             prices.wrote_assisted(report.tokens.len(), report.forwards);
         }
@@ -287,7 +305,11 @@ impl Strategy for Planned {
                 let trial = &mut book.bands[self.band].trial;
                 trial.reviewed(text.pipelined, times);
             }
-            book.prices[report.level].observe(1, report.took, report.timings);
+            let prices = &mut book.prices[report.level];
+            match text.pipelined && report.level > 0 {
+                true => prices.observe_forwards(1, report.timings),
+                false => prices.observe(1, report.took, report.timings),
+            }
         }
         let acceptance = &mut book.bands[self.band].acceptance;
         acceptance.observe(
@@ -297,6 +319,7 @@ impl Strategy for Planned {
             report.accepted,
         );
         book.used[report.level] = book.rounds;
+        text.pipelined &= report.level > 0;
     }
 
     fn failed(&self, level: usize, took: Duration) {
@@ -313,8 +336,8 @@ impl Strategy for Planned {
         let band = &mut book.bands[self.band];
         band.rate.observe(tokens, seconds);
         if !report.resumed && report.drafted > 0 {
-            let passed = report.tokens > report.drafted;
-            band.trial.drafted(report.drafting.as_secs_f64(), passed);
+            let fits = report.foreseen || report.tokens > report.drafted;
+            band.trial.drafted(report.drafting.as_secs_f64(), fits);
         }
     }
 }

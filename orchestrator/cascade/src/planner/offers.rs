@@ -16,7 +16,7 @@ use super::{
 use crate::strategy::{Manner, Situation, Turn, Worth};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
-const ASSIST: usize = 4;
+pub(super) const ASSIST: usize = 4;
 /// Lengths that are considered of a draft for a middle level.
 const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 /// Turns that are thought ahead.
@@ -108,7 +108,11 @@ impl View<'_> {
     fn outlook(&self, situation: &Situation<'_>, sources: &[Source], stated: bool) -> Outlook {
         let reviewer = situation.reviewer;
         let acceptance = self.acceptance;
-        let outlook = acceptance.outlook(self.text, reviewer, sources, stated);
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|source| source.behind(situation.draft))
+            .collect();
+        let outlook = acceptance.outlook(self.text, reviewer, &sources, stated);
         let decay = situation.worth.decay;
         Outlook {
             passes: outlook.passes.map(|passes| passes * decay),
@@ -242,9 +246,12 @@ impl View<'_> {
     }
 
     fn next(&self, situation: &Situation<'_>, source: Source, position: usize) -> f64 {
-        let chance = self
-            .acceptance
-            .of_next(self.text, situation.reviewer, source, position);
+        let chance = self.acceptance.of_next(
+            self.text,
+            situation.reviewer,
+            source.behind(situation.draft),
+            position,
+        );
         chance * situation.worth.decay
     }
 
@@ -255,7 +262,7 @@ impl View<'_> {
                 .of_token(self.text, situation.reviewer, token)
                 * situation.worth.decay
         };
-        situation.worth.first * situation.draft.iter().map(chance).product::<f64>()
+        situation.worth.first * Source::along(situation.draft).map(chance).product::<f64>()
     }
 
     /// The turn that is worth most, and its worth in tokens beyond what its time would bring anyway.
@@ -332,9 +339,11 @@ impl View<'_> {
         let mut best = (0, before * otherwise);
         let rows = self.rows(situation);
         for (index, token) in tokens.iter().take(situation.room).enumerate() {
-            let chance = self
-                .acceptance
-                .of_token(self.text, situation.reviewer, token);
+            let chance = self.acceptance.of_token(
+                self.text,
+                situation.reviewer,
+                (token, Source::of(token).behind(situation.draft)),
+            );
             survival *= chance * situation.worth.decay;
             gain += survival;
             let more = rows[len + index + 1] - rows[len];

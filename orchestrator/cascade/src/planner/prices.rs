@@ -41,15 +41,22 @@ fn step(rows: usize) -> usize {
 impl Prices {
     /// A call of `forwards` forwards has been answered.
     pub(super) fn observe(&mut self, forwards: u64, took: Duration, timings: Timings) {
-        let (took, forward) = (took.as_secs_f64(), timings.forward.as_secs_f64());
-        self.around.observe((took - forward).max(0.0));
+        let around = took.as_secs_f64() - timings.forward.as_secs_f64();
+        self.around.observe(around.max(0.0));
+        if forwards > 0 {
+            let others = timings.batch.saturating_sub(timings.rows);
+            self.others.observe(others as f64 / forwards as f64);
+        }
+        self.observe_forwards(forwards, timings);
+    }
+
+    /// The same, where the call may have waited for others of the same text: it tells what forwards cost, and nothing else.
+    pub(super) fn observe_forwards(&mut self, forwards: u64, timings: Timings) {
         if forwards == 0 {
             return;
         }
-        let each = forwards as f64;
+        let (each, forward) = (forwards as f64, timings.forward.as_secs_f64());
         let batch = (timings.batch as f64 / each).round() as usize;
-        let others = timings.batch.saturating_sub(timings.rows) as f64 / each;
-        self.others.observe(others);
         self.forward[step(batch)].observe(forward / each);
         self.rows[step(batch)].observe(batch as f64);
         self.fit();

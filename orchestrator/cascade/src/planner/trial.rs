@@ -19,8 +19,8 @@ pub(super) struct Trial {
     reviews: [Mean<12>; 2],
     /// Seconds of drafting that a round waits for when nothing was drafted before.
     drafting: Mean<60>,
-    /// How often everything passes, so that what was drafted ahead may fit.
-    passes: Mean<60>,
+    /// How often what was drafted ahead fits.
+    fits: Mean<60>,
     /// Rounds left of the present trial, or until the next.
     left: u32,
     trying: bool,
@@ -31,7 +31,7 @@ impl Default for Trial {
         Self {
             reviews: [Mean::default(); 2],
             drafting: Mean::default(),
-            passes: Mean::default(),
+            fits: Mean::default(),
             left: FIRST,
             trying: true,
         }
@@ -50,7 +50,7 @@ impl Trial {
             return self.left.is_multiple_of(2);
         }
         let [without, with] = self.reviews.map(|reviews| reviews.with_prior(1.0, 1.0));
-        let hidden = self.passes.with_prior(0.5, 1.0) * self.drafting.with_prior(0.0, 0.0001);
+        let hidden = self.fits.with_prior(0.5, 1.0) * self.drafting.with_prior(0.0, 0.0001);
         hidden > (with / without - 1.0) * review
     }
 
@@ -62,10 +62,11 @@ impl Trial {
         }
     }
 
-    /// A round whose draft began with nothing waited for so many seconds of drafting; all of it passed or not.
-    pub(super) fn drafted(&mut self, seconds: f64, passed: bool) {
+    /// A round whose draft began with nothing waited for so many seconds of drafting. `fits`: what was drafted ahead fits what
+    /// its review said, or would have.
+    pub(super) fn drafted(&mut self, seconds: f64, fits: bool) {
         self.drafting.observe(seconds);
-        self.passes.observe(f64::from(u8::from(passed)));
+        self.fits.observe(f64::from(u8::from(fits)));
     }
 }
 

@@ -13,6 +13,8 @@ use super::{
 
 /// Prompts after which the slower half of a family's settings is given up.
 const HEAT: usize = 4;
+/// How often one that learns writes the prompts that others are tuned on: no more than those write in their search.
+const LESSONS: usize = 3;
 
 /// The conditions under which arms are compared.
 #[derive(Debug)]
@@ -100,8 +102,8 @@ impl Trial<'_> {
     }
 
     /// The fastest of a family's settings on these prompts: after every few prompts the slower half is given up, until one
-    /// is left or the prompts are used up; one that learns writes them all. Differences between their texts are added to
-    /// `differences`.
+    /// is left or the prompts are used up; one that learns writes them all, again and again. Differences between their
+    /// texts are added to `differences`.
     ///
     /// # Errors
     /// A text cannot be written.
@@ -112,8 +114,9 @@ impl Trial<'_> {
         differences: &mut Vec<Difference>,
     ) -> Result<Arm> {
         let mut left: Vec<Lane> = family.candidates.into_iter().map(Lane::new).collect();
-        let heats = prompts.chunks(HEAT.max(self.concurrency));
-        for heat in heats {
+        let lessons = if family.learns { LESSONS } else { 1 };
+        let heats = || prompts.chunks(HEAT.max(self.concurrency));
+        for heat in (0..lessons).flat_map(|_| heats()) {
             if left.len() < 2 && !family.learns {
                 break;
             }
@@ -134,9 +137,12 @@ impl Trial<'_> {
 
     /// Texts that `tune` writes at most, for the progress bar.
     pub(crate) fn tuning(&self, family: &Family, prompts: usize) -> u64 {
+        if family.learns {
+            return (LESSONS * prompts) as u64;
+        }
         let heat = HEAT.max(self.concurrency);
         let (mut left, mut used, mut texts) = (family.candidates.len(), 0, 0);
-        while (left > 1 || family.learns) && used < prompts {
+        while left > 1 && used < prompts {
             let size = heat.min(prompts - used);
             (texts, used) = (texts + left * size, used + size);
             left = left.div_ceil(2);
