@@ -17,7 +17,7 @@ use crate::strategy::{Manner, Situation, Turn};
 /// The share of all time that may go into turns that only teach.
 const EXPLORATION: f64 = 0.01;
 /// Rounds after which a way to open a draft is worth another look.
-const BETWEEN: u64 = 8;
+const BETWEEN: u64 = 32;
 /// Tokens of a level that nobody knows.
 const PROBE: usize = 3;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
