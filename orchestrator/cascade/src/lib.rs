@@ -19,7 +19,7 @@
 //! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
 mod ahead;
-mod cascade;
+pub mod cascade;
 pub mod ewif;
 pub mod gate;
 mod gather;
