@@ -32,8 +32,8 @@ struct Outcome {
     gather: Gather,
 }
 
-/// A review, and how much was left to write before it.
-pub(crate) struct Reviewed<'a> {
+/// The review that is under way, and how much was left to write before it.
+pub(crate) struct UnderReview<'a> {
     pub(crate) request: &'a Request,
     pub(crate) draft: &'a [DraftToken],
     pub(crate) wanted: usize,
@@ -44,17 +44,17 @@ impl Ahead {
     pub(crate) fn new(
         cascade: &Arc<Cascade>,
         strategy: &Arc<dyn Strategy>,
-        reviewed: &Reviewed<'_>,
+        review: &UnderReview<'_>,
     ) -> Self {
-        let draft = reviewed.draft;
+        let draft = review.draft;
         let ends = cascade.clock().now() + strategy.expected_review(0, draft.len() + 1);
         let outcome = |accepted, instead| {
-            Outcome::new(cascade, strategy, reviewed, accepted, instead).hidden(ends)
+            Outcome::new(cascade, strategy, review, accepted, instead).hidden(ends)
         };
         let refusals = strategy.refusals(&cascade.descriptions(), draft);
         let refusals = refusals.into_iter().filter_map(|place| {
             let instead = draft.get(place)?.runner_up;
-            let goes_on = |token: &Token| !reviewed.request.sampling.is_end(*token);
+            let goes_on = |token: &Token| !review.request.sampling.is_end(*token);
             Some(outcome(place, Some(instead.filter(goes_on)?)))
         });
         Self {
@@ -111,16 +111,16 @@ impl Outcome {
     fn new(
         cascade: &Arc<Cascade>,
         strategy: &Arc<dyn Strategy>,
-        reviewed: &Reviewed<'_>,
+        review: &UnderReview<'_>,
         accepted: usize,
         instead: Option<Token>,
     ) -> Self {
-        let mut request = reviewed.request.clone();
-        let passed = reviewed.draft[..accepted].iter().map(|token| token.id);
+        let mut request = review.request.clone();
+        let passed = review.draft[..accepted].iter().map(|token| token.id);
         request.context.extend(passed.chain(instead));
         // The target's own token stands before the next draft, known or not.
-        let context = reviewed.request.context.len() + accepted + 1;
-        let room = cascade.room(context, reviewed.wanted.saturating_sub(accepted + 1));
+        let context = review.request.context.len() + accepted + 1;
+        let room = cascade.room(context, review.wanted.saturating_sub(accepted + 1));
         let gather = Gather::new(cascade.clone(), strategy.clone(), request, 0, room);
         Self {
             accepted,

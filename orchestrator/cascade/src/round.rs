@@ -6,7 +6,7 @@ use csd_level::{DraftToken, Error, Logprobs, Result, Rule, Statistics, Timings};
 
 use crate::{
     Cascade, Request, Strategy,
-    ahead::{Ahead, Reviewed},
+    ahead::{Ahead, UnderReview},
     gather::Gather,
     strategy::Wrote,
     turn,
@@ -77,12 +77,12 @@ impl Cascade {
                 .last()
                 .is_some_and(|last| request.sampling.is_end(last.id));
             if strategy.pipelined() && !ends && wanted > drafted.len() + 2 {
-                let reviewed = Reviewed {
+                let under_review = UnderReview {
                     request,
                     draft: &drafted,
                     wanted,
                 };
-                let ahead = ahead.insert(Ahead::new(self, &strategy, &reviewed));
+                let ahead = ahead.insert(Ahead::new(self, &strategy, &under_review));
                 ahead.beside(review).await
             } else {
                 review.await
