@@ -6,6 +6,8 @@
 
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
+mod remembered;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,14 +17,14 @@ use csd_cascade::{
     world::{Price, Time, Timed},
 };
 use csd_engine::{Engine, Settings, Weights};
-use csd_level::{
-    BoxFuture, Clock as _, Context, Description, Level, Sampling, Verdict, VerifyRequest,
-};
+use csd_level::{Clock as _, Context, Level, Sampling};
 use csd_maxgram::{Bigrams, MaxGram};
 use csd_tests::{
     prompts::{self, Golden},
     root,
 };
+
+use self::remembered::Remembered;
 
 /// Rows of a forward that cost what one does: those of a GPU.
 const ROWS: usize = 33;
@@ -56,6 +58,9 @@ struct Args {
     /// Prompts of each, at most 40.
     #[arg(long, default_value_t = 40)]
     prompts: usize,
+    /// Ways to halve them: each is searched and scored anew, and what is printed is the mean of all.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    halves: u8,
     /// 0, 0.7, 1, …
     #[arg(long, default_value_t = 0.0)]
     temperature: f32,
@@ -70,23 +75,9 @@ struct Args {
     chains: bool,
 }
 
-/// A model whose answers take no time: whoever asks waits for them.
-struct Immediate(Engine, Arc<Description>);
-
-impl Level for Immediate {
-    fn description(&self) -> Arc<Description> {
-        self.1.clone()
-    }
-
-    fn verify(&self, request: VerifyRequest) -> BoxFuture<'_, csd_level::Result<Verdict>> {
-        let verdict = pollster::block_on(self.0.verify(request));
-        Box::pin(async { verdict })
-    }
-}
-
 /// The bundled family.
 struct Family {
-    models: Vec<Arc<Immediate>>,
+    models: Vec<Arc<Remembered>>,
     max_gram: Arc<MaxGram>,
 }
 
@@ -102,7 +93,7 @@ impl Family {
             let engine = Engine::load(settings)?;
             let mut description = (*engine.description()).clone();
             description.assisted = name != "target";
-            anyhow::Ok(Arc::new(Immediate(engine, Arc::new(description))))
+            anyhow::Ok(Arc::new(Remembered::new(engine, description)))
         };
         let models: Vec<_> = ["target", "draft", "mini"]
             .into_iter()
@@ -152,11 +143,35 @@ impl Family {
 /// What some texts took.
 #[derive(Clone, Copy, Default)]
 struct Pace {
-    /// Tokens a second, geometric mean over the texts.
-    rate: f64,
+    /// The logarithm of tokens a second, summed over the texts.
+    logs: f64,
+    texts: usize,
     tokens: usize,
     rounds: usize,
     seconds: f64,
+}
+
+impl Pace {
+    /// Tokens a second, geometric mean over the texts.
+    fn rate(&self) -> f64 {
+        (self.logs / self.texts as f64).exp()
+    }
+
+    fn add(&mut self, other: Self) {
+        self.logs += other.logs;
+        self.texts += other.texts;
+        self.tokens += other.tokens;
+        self.rounds += other.rounds;
+        self.seconds += other.seconds;
+    }
+}
+
+/// One way to draft, and what the scored texts took in it.
+struct Arm {
+    name: &'static str,
+    /// K of the fixed plan that was the fastest on the other half.
+    k: String,
+    pace: Pace,
 }
 
 /// Levels that can write, and what.
@@ -168,6 +183,48 @@ struct World {
 }
 
 impl World {
+    fn new(family: &Family, args: &Args, workload: Workload, round_trip: f64) -> Result<Self> {
+        let time = Time::default();
+        Ok(Self {
+            cascade: family.cascade(&time, &args.forward, round_trip)?,
+            time,
+            workload,
+            temperature: args.temperature,
+        })
+    }
+
+    /// Every arm, chosen or taught on some prompts and scored on others; the target alone first.
+    fn arms(
+        &self,
+        learnt: &[&Golden],
+        scored: &[&Golden],
+        search_chains: bool,
+    ) -> Result<Vec<Arm>> {
+        let mut searched = vec![
+            ("target", vec![Plan::off(3)]),
+            ("two-model", by_one(&[0, 1])?),
+            ("maxgram", by_one(&[2])?),
+        ];
+        if search_chains {
+            searched.push(("chain", chains()?));
+        }
+        let mut arms = Vec::new();
+        for (name, plans) in searched {
+            let plan = self.best(plans, learnt)?;
+            arms.push(Arm {
+                name,
+                k: format!("{:?}", plan.k()),
+                pace: self.fixed(&plan, scored)?,
+            });
+        }
+        arms.push(Arm {
+            name: "planner",
+            k: String::new(),
+            pace: self.planner(learnt, scored)?,
+        });
+        Ok(arms)
+    }
+
     /// Writes a text; how many tokens in how many rounds.
     async fn text(&self, strategy: Arc<dyn Strategy>, prompt: &Golden) -> Result<(usize, usize)> {
         let levels = self.cascade.levels();
@@ -204,17 +261,20 @@ impl World {
     }
 
     fn write(&self, strategy: impl Fn() -> Arc<dyn Strategy>, prompts: &[&Golden]) -> Result<Pace> {
-        let (mut pace, mut logs) = (Pace::default(), 0.0);
+        let mut pace = Pace::default();
         for prompt in prompts {
             let begun = self.time.now();
             let text = self.time.run(self.text(strategy(), prompt));
             let (tokens, rounds) = text.context("a text never ends")??;
             let seconds = (self.time.now() - begun).as_secs_f64();
-            logs += (tokens as f64 / seconds).ln();
-            (pace.tokens, pace.rounds) = (pace.tokens + tokens, pace.rounds + rounds);
-            pace.seconds += seconds;
+            pace.add(Pace {
+                logs: (tokens as f64 / seconds).ln(),
+                texts: 1,
+                tokens,
+                rounds,
+                seconds,
+            });
         }
-        pace.rate = (logs / prompts.len() as f64).exp();
         Ok(pace)
     }
 
@@ -228,7 +288,7 @@ impl World {
         for heat in [&prompts[..prompts.len().min(HEAT)], prompts] {
             let mut paces = Vec::with_capacity(plans.len());
             for plan in plans {
-                paces.push((self.fixed(&plan, heat)?.rate, plan));
+                paces.push((self.fixed(&plan, heat)?.rate(), plan));
             }
             paces.sort_by(|a, b| b.0.total_cmp(&a.0));
             paces.truncate(paces.len().div_ceil(5));
@@ -299,40 +359,35 @@ fn main() -> Result<()> {
         let prompts = golden.iter().filter(|line| line.kind == kind);
         let prompts: Vec<&Golden> = prompts.take(args.prompts).collect();
         ensure!(prompts.len() > 1, "one prompt cannot be halved");
-        let (learnt, scored) = prompts.split_at(prompts.len() / 2);
         for &round_trip in &args.round_trip {
-            let time = Time::default();
-            let world = World {
-                cascade: family.cascade(&time, &args.forward, round_trip)?,
-                time,
-                workload,
-                temperature: args.temperature,
-            };
-            let mut searched = vec![
-                ("target", vec![Plan::off(3)]),
-                ("two-model", by_one(&[0, 1])?),
-                ("maxgram", by_one(&[2])?),
-            ];
-            if args.chains {
-                searched.push(("chain", chains()?));
+            let mut arms: Vec<Arm> = Vec::new();
+            for half in 0..args.halves.into() {
+                let mut prompts = prompts.clone();
+                let first = prompts.len() * half / usize::from(args.halves);
+                prompts.rotate_left(first);
+                let (learnt, scored) = prompts.split_at(prompts.len() / 2);
+                let world = World::new(&family, &args, workload, round_trip)?;
+                let of_half = world.arms(learnt, scored, args.chains)?;
+                match arms.is_empty() {
+                    true => arms = of_half,
+                    false => arms
+                        .iter_mut()
+                        .zip(of_half)
+                        .for_each(|(arm, other)| arm.pace.add(other.pace)),
+                }
             }
-            let mut arms = Vec::new();
-            for (name, plans) in searched {
-                let plan = world.best(plans, learnt)?;
-                arms.push((name, format!("{:?}", plan.k()), world.fixed(&plan, scored)?));
-            }
-            arms.push(("planner", String::new(), world.planner(learnt, scored)?));
-            let alone = arms[0].2.rate;
-            for (name, k, pace) in arms {
+            let name = workload.to_possible_value();
+            let name = name.map_or(String::new(), |value| value.get_name().to_owned());
+            let alone = arms[0].pace.rate();
+            for arm in arms {
                 println!(
-                    "{:16} {round_trip:8} {name:13} {k:32} {:8.1} {:6.2}x {:7.2} {:8.1}",
-                    workload
-                        .to_possible_value()
-                        .map_or(String::new(), |value| value.get_name().to_owned()),
-                    pace.rate,
-                    pace.rate / alone,
-                    pace.tokens as f64 / pace.rounds as f64,
-                    pace.seconds * 1e3 / pace.rounds as f64,
+                    "{name:16} {round_trip:8} {:13} {:32} {:8.1} {:6.2}x {:7.2} {:8.1}",
+                    arm.name,
+                    arm.k,
+                    arm.pace.rate(),
+                    arm.pace.rate() / alone,
+                    arm.pace.tokens as f64 / arm.pace.rounds as f64,
+                    arm.pace.seconds * 1e3 / arm.pace.rounds as f64,
                 );
             }
         }
