@@ -76,7 +76,7 @@ impl Cascade {
             let ends = drafted
                 .last()
                 .is_some_and(|last| request.sampling.is_end(last.id));
-            if strategy.pipelined() && !ends && wanted > drafted.len() + 2 {
+            if !ends && wanted > drafted.len() + 2 && strategy.pipelined() {
                 let under_review = UnderReview {
                     request,
                     draft: &drafted,

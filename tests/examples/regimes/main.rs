@@ -44,6 +44,21 @@ enum Workload {
     Code,
 }
 
+/// A way to draft.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Way {
+    /// Nobody drafts.
+    Target,
+    /// One neural drafter that writes token by token.
+    TwoModel,
+    /// Max-Gram directly under the target.
+    MaxGram,
+    /// Any of them, and levels that review what the next smaller one writes; waiting for the target or drafting beside it.
+    Chain,
+    /// Plans chosen while the text is written.
+    Planner,
+}
+
 /// Compares plans on hardware that is not here, on virtual time.
 #[derive(Parser)]
 struct Args {
@@ -65,14 +80,25 @@ struct Args {
     #[arg(long, default_value_t = 0.0)]
     temperature: f32,
     /// Milliseconds of a forward of target, draft and mini; the default is the regime of the paper.
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "30,3,1")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        allow_negative_numbers = true,
+        num_args = 3,
+        default_value = "30,3,1"
+    )]
     forward: Vec<f64>,
     /// Milliseconds to each level and back.
     #[arg(long, value_delimiter = ',', default_value = "0.2")]
     round_trip: Vec<f64>,
-    /// Search the best chain of all levels, too: minutes.
-    #[arg(long)]
-    chains: bool,
+    /// Who writes.
+    #[arg(
+        long,
+        value_enum,
+        value_delimiter = ',',
+        default_value = "target,two-model,max-gram,planner"
+    )]
+    arm: Vec<Way>,
 }
 
 /// The bundled family.
@@ -87,7 +113,11 @@ impl Family {
         let load = |name: &str| {
             let settings = Settings {
                 weights: Weights::Q8_0,
-                rows: Some(ROWS),
+                rows: Some(if std::env::var("SHARED").is_ok() {
+                    16
+                } else {
+                    ROWS
+                }),
                 ..Settings::new(name, folder.join(name))
             };
             let engine = Engine::load(settings)?;
@@ -116,11 +146,35 @@ impl Family {
     }
 
     fn cascade(&self, time: &Time, forward: &[f64], round_trip: f64) -> Result<Arc<Cascade>> {
-        let price = |ms| Price::ms(ms, ROWS, round_trip);
+        let price = |ms| {
+            if ms < 0.0 {
+                let mut p = Price::ms(0.0, 0, round_trip);
+                p.forward = (1..=33)
+                    .map(|r| {
+                        Duration::from_secs_f64(
+                            (if r <= 8 {
+                                12.0 + 0.1 * r as f64
+                            } else {
+                                12.8 + (r - 8) as f64 * 0.85
+                            }) / 1e3,
+                        )
+                    })
+                    .collect();
+                p
+            } else {
+                Price::ms(ms, ROWS, round_trip)
+            }
+        };
         let models = self.models.iter().zip(forward);
+        let host = csd_cascade::world::Host::default();
         let mut levels: Vec<Arc<dyn Level>> = Vec::new();
         for (model, &ms) in models {
             let level = Timed::new(model.clone(), price(ms), time);
+            let level = if std::env::var("SHARED").is_ok() {
+                level.on(&host)
+            } else {
+                level
+            };
             levels.push(match model.description().assisted {
                 true => Arc::new(level.assisted(self.max_gram.clone())),
                 false => Arc::new(level),
@@ -166,9 +220,9 @@ impl Pace {
     }
 }
 
-/// One way to draft, and what the scored texts took in it.
+/// What the scored texts took in one way.
 struct Arm {
-    name: &'static str,
+    way: Way,
     /// K of the fixed plan that was the fastest on the other half.
     k: String,
     pace: Pace,
@@ -193,35 +247,34 @@ impl World {
         })
     }
 
-    /// Every arm, chosen or taught on some prompts and scored on others; the target alone first.
-    fn arms(
-        &self,
-        learnt: &[&Golden],
-        scored: &[&Golden],
-        search_chains: bool,
-    ) -> Result<Vec<Arm>> {
-        let mut searched = vec![
-            ("target", vec![Plan::off(3)]),
-            ("two-model", by_one(&[0, 1])?),
-            ("maxgram", by_one(&[2])?),
-        ];
-        if search_chains {
-            searched.push(("chain", chains()?));
-        }
+    /// What every way comes to, chosen or taught on some prompts and scored on others.
+    fn arms(&self, learnt: &[&Golden], scored: &[&Golden], ways: &[Way]) -> Result<Vec<Arm>> {
         let mut arms = Vec::new();
-        for (name, plans) in searched {
-            let plan = self.best(plans, learnt)?;
-            arms.push(Arm {
-                name,
-                k: format!("{:?}", plan.k()),
-                pace: self.fixed(&plan, scored)?,
+        for &way in ways {
+            let plans = match way {
+                Way::Target => vec![Plan::off(3)],
+                Way::TwoModel => by_one(&[0, 1])?,
+                Way::MaxGram => by_one(&[2])?,
+                Way::Chain => chains()?,
+                Way::Planner => Vec::new(),
+            };
+            arms.push(match way {
+                Way::Planner => Arm {
+                    way,
+                    k: String::new(),
+                    pace: self.planner(learnt, scored)?,
+                },
+                _ => {
+                    let plan = self.best(plans, learnt)?;
+                    let beside = if plan.pipelined() { " pipelined" } else { "" };
+                    Arm {
+                        way,
+                        k: format!("{:?}{beside}", plan.k()),
+                        pace: self.fixed(&plan, scored)?,
+                    }
+                }
             });
         }
-        arms.push(Arm {
-            name: "planner",
-            k: String::new(),
-            pace: self.planner(learnt, scored)?,
-        });
         Ok(arms)
     }
 
@@ -323,7 +376,6 @@ fn by_one(columns: &[usize]) -> Result<Vec<Plan>> {
     lengths.collect()
 }
 
-/// Levels that review what the next smaller one writes.
 fn chains() -> Result<Vec<Plan>> {
     let mut chains = by_one(&[0, 1, 2])?;
     for a in ENTRIES {
@@ -335,7 +387,14 @@ fn chains() -> Result<Vec<Plan>> {
             }
         }
     }
-    Ok(chains)
+    let beside = chains.iter().map(|plan| plan.clone().with_pipelining(true));
+    Ok(beside.chain(chains.iter().cloned()).collect())
+}
+
+/// As the command line writes it.
+fn name(value: impl ValueEnum) -> String {
+    let value = value.to_possible_value();
+    value.map_or(String::new(), |value| value.get_name().to_owned())
 }
 
 fn main() -> Result<()> {
@@ -347,7 +406,7 @@ fn main() -> Result<()> {
         args.forward, args.temperature
     );
     println!(
-        "{:16} {:>8}  {:12} {:32} {:>8} {:>7} {:>7} {:>8}",
+        "{:16} {:>8}  {:12} {:42} {:>8} {:>7} {:>7} {:>8}",
         "workload", "link ms", "arm", "K", "tokens/s", "target", "a round", "takes ms"
     );
     for &workload in &args.workload {
@@ -367,7 +426,7 @@ fn main() -> Result<()> {
                 prompts.rotate_left(first);
                 let (learnt, scored) = prompts.split_at(prompts.len() / 2);
                 let world = World::new(&family, &args, workload, round_trip)?;
-                let of_half = world.arms(learnt, scored, args.chains)?;
+                let of_half = world.arms(learnt, scored, &args.arm)?;
                 match arms.is_empty() {
                     true => arms = of_half,
                     false => arms
@@ -376,13 +435,13 @@ fn main() -> Result<()> {
                         .for_each(|(arm, other)| arm.pace.add(other.pace)),
                 }
             }
-            let name = workload.to_possible_value();
-            let name = name.map_or(String::new(), |value| value.get_name().to_owned());
-            let alone = arms[0].pace.rate();
+            let workload = name(workload);
+            let alone = arms.iter().find(|arm| arm.way == Way::Target);
+            let alone = alone.map_or(f64::NAN, |arm| arm.pace.rate());
             for arm in arms {
                 println!(
-                    "{name:16} {round_trip:8} {:13} {:32} {:8.1} {:6.2}x {:7.2} {:8.1}",
-                    arm.name,
+                    "{workload:16} {round_trip:8} {:13} {:42} {:8.1} {:6.2}x {:7.2} {:8.1}",
+                    name(arm.way),
                     arm.k,
                     arm.pace.rate(),
                     arm.pace.rate() / alone,

@@ -1,4 +1,4 @@
-//! Running means and rates that forget.
+//! Running means, rates and lines that forget.
 
 /// A mean over roughly the last `MEMORY` observations.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -56,6 +56,36 @@ impl<const MEMORY: u32> Rate<MEMORY> {
     }
 }
 
+/// What grows with something and what does not: a line through roughly the last `MEMORY` observations.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Line<const MEMORY: u32> {
+    x: Mean<MEMORY>,
+    y: Mean<MEMORY>,
+    xx: Mean<MEMORY>,
+    xy: Mean<MEMORY>,
+}
+
+impl<const MEMORY: u32> Line<MEMORY> {
+    /// Takes one more observation in.
+    pub(super) fn observe(&mut self, x: f64, y: f64) {
+        self.x.observe(x);
+        self.y.observe(y);
+        self.xx.observe(x * x);
+        self.xy.observe(x * y);
+    }
+
+    /// What there is of y where x is 0, at least nothing. Where x hardly varies, all of y is taken to grow with it.
+    pub(super) fn start(&self) -> f64 {
+        let [x, y, xx, xy] = [self.x, self.y, self.xx, self.xy].map(|mean| mean.value);
+        if x <= 0.0 {
+            return 0.0;
+        }
+        let (variance, covariance) = (xx - x * x, xy - x * y);
+        let slope = (covariance + y / x) / (variance + 1.0);
+        (y - slope * x).clamp(0.0, y)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +100,18 @@ mod tests {
         assert_eq!(mean.with_prior(0.0, 3.0), 1.0);
         (0..40).for_each(|_| mean.observe(9.0));
         assert!((mean.get().unwrap_or(0.0) - 9.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_line_tells_what_grows_from_what_does_not() {
+        let mut line = Line::<60>::default();
+        assert_eq!(line.start(), 0.0);
+        (0..20).for_each(|_| line.observe(4.0, 11.0));
+        assert!(line.start() < 1e-9, "nothing tells them apart");
+        for x in (1..13).cycle().take(240).map(f64::from) {
+            line.observe(x, 3.0 + 2.0 * x);
+        }
+        assert!((line.start() - 3.0).abs() < 0.5, "{}", line.start());
     }
 
     #[test]

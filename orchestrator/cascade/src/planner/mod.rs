@@ -250,7 +250,8 @@ impl Strategy for Planned {
     fn pipelined(&self) -> bool {
         let mut book = self.planner.book();
         let review = book.prices[0].review(1, 1).unwrap_or(0.0);
-        let pipelined = book.bands[self.band].trial.next(review);
+        let (pipelined, given_up) = book.bands[self.band].trial.next(review);
+        book.explored += given_up;
         self.text().pipelined = pipelined;
         let choice = if pipelined {
             Choice::DraftAhead
@@ -276,14 +277,7 @@ impl Strategy for Planned {
     fn drafted(&self, report: &Drafted<'_>) {
         let mut book = self.planner.book();
         let mut text = self.text();
-        let prices = &mut book.prices[report.level];
-        match text.pipelined {
-            true => prices.observe_forwards(report.forwards, report.timings),
-            false => prices.observe(report.forwards, report.took, report.timings),
-        }
-        if report.assist > 0 {
-            prices.wrote_assisted(report.tokens.len(), report.forwards);
-        }
+        book.prices[report.level].drafted(report, !text.pipelined);
         book.used[report.level] = book.rounds;
         if text.probed == Some(report.level) {
             text.probed = None;
@@ -305,11 +299,8 @@ impl Strategy for Planned {
                 let trial = &mut book.bands[self.band].trial;
                 trial.reviewed(text.pipelined, times);
             }
-            let prices = &mut book.prices[report.level];
-            match text.pipelined && report.level > 0 {
-                true => prices.observe_forwards(1, report.timings),
-                false => prices.observe(1, report.took, report.timings),
-            }
+            let alone = report.level == 0 || !text.pipelined;
+            book.prices[report.level].reviewed(report.took, report.timings, alone);
         }
         let acceptance = &mut book.bands[self.band].acceptance;
         acceptance.observe(

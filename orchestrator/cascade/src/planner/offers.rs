@@ -145,7 +145,7 @@ impl View<'_> {
         };
         let own = self.outlook(situation, own, false);
         let len = situation.draft.len();
-        let hidden = situation.hidden.as_secs_f64() > prices.around() + forward * room as f64;
+        let hidden = situation.hidden.as_secs_f64() > prices.opening() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
@@ -174,7 +174,7 @@ impl View<'_> {
                 whole: all[wanted].whole,
                 gain: all[wanted].gain,
                 survival: all[wanted].survival,
-                seconds: prices.around() + forward * all[wanted].len.max(1.0),
+                seconds: prices.opening() + forward * all[wanted].len.max(1.0),
             }
         };
         // The length that is worth most by itself, and shorter ones, for what another level may add.

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use csd_level::Timings;
 
-use super::mean::{Mean, Rate};
+use super::mean::{Line, Mean, Rate};
+use crate::strategy::Drafted;
 
 /// The first row count of each step of the staircase. Costs jump at the sizes of tiles, so small counts stand alone; …
 const STEPS: [usize; 20] = [
@@ -28,6 +29,9 @@ pub(super) struct Prices {
     staircase: Vec<(f64, f64)>,
     /// Seconds of a call beside its forwards: the link, the queue, the ends.
     around: Mean<MEMORY>,
+    /// Seconds of the forwards of a Draft call by their number: the first one reads what others wrote, and comes upon cold
+    /// caches.
+    drafting: Line<MEMORY>,
     /// Rows of other texts in a forward.
     others: Mean<MEMORY>,
     /// Tokens that a forward brings when the level writes with its own Max-Gram.
@@ -39,25 +43,48 @@ fn step(rows: usize) -> usize {
 }
 
 impl Prices {
-    /// A call of `forwards` forwards has been answered.
-    pub(super) fn observe(&mut self, forwards: u64, took: Duration, timings: Timings) {
+    /// A Draft call has been answered. `alone`: it did not have to wait for others of the same text; else it tells what
+    /// forwards cost, and nothing else.
+    pub(super) fn drafted(&mut self, report: &Drafted<'_>, alone: bool) {
+        let (forwards, timings) = (report.forwards, report.timings);
+        if alone {
+            self.call(forwards, report.took, timings);
+        }
+        if report.assist > 0 {
+            let tokens = report.tokens.len() as f64;
+            self.assisted.observe(tokens, forwards as f64);
+        }
+        if forwards > 0 {
+            let seconds = timings.forward.as_secs_f64();
+            self.drafting.observe(forwards as f64, seconds);
+            let once = self.drafting.start().min(seconds);
+            self.forwards(forwards, seconds - once, timings);
+        }
+    }
+
+    /// A review has been answered.
+    pub(super) fn reviewed(&mut self, took: Duration, timings: Timings, alone: bool) {
+        if alone {
+            self.call(1, took, timings);
+        }
+        self.forwards(1, timings.forward.as_secs_f64(), timings);
+    }
+
+    /// What a call costs beside its forwards, and with whom it shares them.
+    fn call(&mut self, forwards: u64, took: Duration, timings: Timings) {
         let around = took.as_secs_f64() - timings.forward.as_secs_f64();
         self.around.observe(around.max(0.0));
         if forwards > 0 {
             let others = timings.batch.saturating_sub(timings.rows);
             self.others.observe(others as f64 / forwards as f64);
         }
-        self.observe_forwards(forwards, timings);
     }
 
-    /// The same, where the call may have waited for others of the same text: it tells what forwards cost, and nothing else.
-    pub(super) fn observe_forwards(&mut self, forwards: u64, timings: Timings) {
-        if forwards == 0 {
-            return;
-        }
-        let (each, forward) = (forwards as f64, timings.forward.as_secs_f64());
+    /// So many alike forwards took so many seconds.
+    fn forwards(&mut self, forwards: u64, seconds: f64, timings: Timings) {
+        let each = forwards as f64;
         let batch = (timings.batch as f64 / each).round() as usize;
-        self.forward[step(batch)].observe(forward / each);
+        self.forward[step(batch)].observe(seconds / each);
         self.rows[step(batch)].observe(batch as f64);
         self.fit();
     }
@@ -65,11 +92,6 @@ impl Prices {
     /// A call has failed after so long: that is what asking costs.
     pub(super) fn failed(&mut self, took: Duration) {
         self.around.observe(took.as_secs_f64());
-    }
-
-    /// An assisted Draft call has brought so many tokens in so many forwards.
-    pub(super) fn wrote_assisted(&mut self, tokens: usize, forwards: u64) {
-        self.assisted.observe(tokens as f64, forwards as f64);
     }
 
     /// Pools neighbours that would fall (pool adjacent violators): more rows never cost less, only the noise says so.
@@ -132,9 +154,14 @@ impl Prices {
         Some(a_forward / brings)
     }
 
+    /// Seconds of a Draft call beside those that each of its tokens takes.
+    pub(super) fn opening(&self) -> f64 {
+        self.around() + self.drafting.start()
+    }
+
     /// Seconds of a Draft call that writes so many tokens.
     pub(super) fn write(&self, tokens: f64, assist: usize, cheap: usize) -> Option<f64> {
-        Some(self.around() + self.token(assist, cheap)? * tokens.max(1.0))
+        Some(self.opening() + self.token(assist, cheap)? * tokens.max(1.0))
     }
 
     /// Seconds of a call beside its forwards.
@@ -170,11 +197,11 @@ mod tests {
     fn the_staircase_is_measured_and_believed_beyond() {
         let mut prices = Prices::default();
         assert_eq!(prices.review(1, 8), None);
-        prices.observe(1, Duration::from_millis(13), timings(12, 1, 1));
+        prices.reviewed(Duration::from_millis(13), timings(12, 1, 1), true);
         assert_eq!(prices.review(1, 8), Some(0.013));
         assert_eq!(prices.review(8, 8), Some(0.013));
         assert_eq!(prices.forward(9, 8), Some(0.024));
-        prices.observe(1, Duration::from_millis(16), timings(15, 9, 9));
+        prices.reviewed(Duration::from_millis(16), timings(15, 9, 9), true);
         assert_eq!(prices.forward(9, 8), Some(0.015));
         assert_eq!(prices.forward(5, 8), Some(0.012));
     }
@@ -182,9 +209,9 @@ mod tests {
     #[test]
     fn noise_does_not_make_fewer_rows_dearer() {
         let mut prices = Prices::default();
-        prices.observe(1, Duration::from_millis(90), timings(90, 4, 4));
+        prices.reviewed(Duration::from_millis(90), timings(90, 4, 4), true);
         for _ in 0..20 {
-            prices.observe(1, Duration::from_millis(10), timings(10, 6, 6));
+            prices.reviewed(Duration::from_millis(10), timings(10, 6, 6), true);
         }
         let four = prices.forward(4, 8).unwrap_or(0.0);
         assert!(four < 0.016, "{four}");
@@ -194,8 +221,8 @@ mod tests {
     #[test]
     fn among_many_rows_each_has_its_price() {
         let mut prices = Prices::default();
-        prices.observe(1, Duration::from_millis(100), timings(100, 4, 100));
-        prices.observe(1, Duration::from_millis(140), timings(140, 4, 140));
+        prices.reviewed(Duration::from_millis(100), timings(100, 4, 100), true);
+        prices.reviewed(Duration::from_millis(140), timings(140, 4, 140), true);
         let close = |rows, seconds: f64| {
             let forward = prices.forward(rows, 16).unwrap_or(0.0);
             assert!((forward - seconds).abs() < 1e-6, "{rows}: {forward}");
@@ -208,9 +235,9 @@ mod tests {
     #[test]
     fn what_other_texts_add_is_seen() {
         let mut prices = Prices::default();
-        prices.observe(1, Duration::from_millis(10), timings(10, 2, 16));
+        prices.reviewed(Duration::from_millis(10), timings(10, 2, 16), true);
         assert_eq!(prices.others(), 14.0);
-        prices.observe(1, Duration::from_millis(20), timings(20, 4, 18));
+        prices.reviewed(Duration::from_millis(20), timings(20, 4, 18), true);
         assert_eq!(prices.review(2, 16), Some(0.010));
         assert_eq!(prices.review(4, 16), Some(0.020));
     }

@@ -1,65 +1,51 @@
 //! Whether to draft on during reviews: tried, not believed.
 //!
 //! On hardware of its own a drafter that works during the review costs nothing; on shared cores it slows the review down.
-//! Nobody tells the planner which it is. Now and then it alternates round by round and compares how long reviews take.
+//! Nobody tells the planner which it is. It does what looks better and, now and then, the other: the closer the two look,
+//! the more often, for the less that costs and the more it takes to tell them apart.
 
 use super::mean::Mean;
 
-/// Rounds of the first trial, …
-const FIRST: u32 = 16;
-/// … of later ones, …
-const LATER: u32 = 8;
-/// … and rounds between them.
-const BETWEEN: u32 = 800;
+/// The share of all time that may be given up by doing the other.
+const EXPLORATION: f64 = 0.0025;
+/// Reviews of each way before either may look better.
+const FIRST: f64 = 12.0;
+/// Steps of the golden ratio spread the rounds of the other way evenly, and in no rhythm that texts could share.
+const GOLDEN: f64 = 0.618_033_988_749_895;
 
 /// What drafting during reviews costs and brings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Trial {
     /// How long reviews take for what was expected of them: without and with drafting beside them.
-    reviews: [Mean<12>; 2],
+    reviews: [Mean<48>; 2],
     /// Seconds of drafting that a round waits for when nothing was drafted before.
     drafting: Mean<60>,
     /// How often what was drafted ahead fits.
     fits: Mean<60>,
-    /// Rounds left of the present trial, or until the next.
-    left: u32,
-    trying: bool,
-}
-
-impl Default for Trial {
-    fn default() -> Self {
-        Self {
-            reviews: [Mean::default(); 2],
-            drafting: Mean::default(),
-            fits: Mean::default(),
-            left: FIRST,
-            trying: true,
-        }
-    }
+    rounds: u64,
 }
 
 impl Trial {
-    /// Whether levels should draft during the next review, which is expected to take so many seconds.
-    pub(super) fn next(&mut self, review: f64) -> bool {
-        if self.left == 0 {
-            self.trying = !self.trying;
-            self.left = if self.trying { LATER } else { BETWEEN };
-        }
-        self.left -= 1;
-        if self.trying {
-            return self.left.is_multiple_of(2);
-        }
+    /// Whether levels should draft during the next review, which is expected to take so many seconds; and how many of them
+    /// that is expected to give up, for what it teaches.
+    pub(super) fn next(&mut self, review: f64) -> (bool, f64) {
+        self.rounds += 1;
         let [without, with] = self.reviews.map(|reviews| reviews.with_prior(1.0, 1.0));
         let hidden = self.fits.with_prior(0.5, 1.0) * self.drafting.with_prior(0.0, 0.0001);
-        hidden > (with / without - 1.0) * review
+        let gain = hidden - (with / without - 1.0) * review;
+        let unknown = self.reviews.iter().any(|reviews| reviews.weight() < FIRST);
+        let share = match unknown {
+            true => 0.5,
+            false => (EXPLORATION * review / gain.abs().max(f64::EPSILON)).min(0.5),
+        };
+        let other = (self.rounds as f64 * GOLDEN).fract() < share;
+        let given_up = if other && !unknown { gain.abs() } else { 0.0 };
+        ((gain > 0.0) != other, given_up)
     }
 
-    /// A review, beside which levels drafted or not, took so many times what was expected. Only trials count: they compare
-    /// like with like.
+    /// A review, beside which levels drafted or not, took so many times what was expected.
     pub(super) fn reviewed(&mut self, beside: bool, times: f64) {
-        if self.trying {
-            self.reviews[usize::from(beside)].observe(times);
-        }
+        self.reviews[usize::from(beside)].observe(times);
     }
 
     /// A round whose draft began with nothing waited for so many seconds of drafting. `fits`: what was drafted ahead fits what
@@ -79,7 +65,7 @@ mod tests {
         let mut trial = Trial::default();
         let mut beside = 0;
         for _ in 0..2000 {
-            let way = trial.next(0.010);
+            let (way, _) = trial.next(0.010);
             beside += u32::from(way);
             trial.reviewed(way, if way { slowdown } else { 1.0 });
             trial.drafted(0.004, true);
