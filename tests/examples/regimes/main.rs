@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 use csd_cascade::{
     Cascade, Drafting, Limits, Plan, Planner, Request, Session, Strategy,
-    world::{Price, Time, Timed},
+    world::{Host, Price, Time, Timed},
 };
 use csd_engine::{Engine, Settings, Weights};
 use csd_level::{Clock as _, Context, Level, Sampling};
@@ -26,8 +26,6 @@ use csd_tests::{
 
 use self::remembered::Remembered;
 
-/// Rows of a forward that cost what one does: those of a GPU.
-const ROWS: usize = 33;
 /// Lengths of a draft that are searched.
 const LENGTHS: [u32; 16] = [1, 2, 3, 4, 5, 6, 8, 10, 12, 14, 16, 18, 20, 24, 28, 32];
 /// Entries of K in a chain.
@@ -80,14 +78,14 @@ struct Args {
     #[arg(long, default_value_t = 0.0)]
     temperature: f32,
     /// Milliseconds of a forward of target, draft and mini; the default is the regime of the paper.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        allow_negative_numbers = true,
-        num_args = 3,
-        default_value = "30,3,1"
-    )]
+    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "30,3,1")]
     forward: Vec<f64>,
+    /// Rows of a forward that cost what one does, and as many more as much again; the default is a GPU's.
+    #[arg(long, default_value_t = 33)]
+    rows: usize,
+    /// Levels compute one at a time, as on one box.
+    #[arg(long)]
+    one_host: bool,
     /// Milliseconds to each level and back.
     #[arg(long, value_delimiter = ',', default_value = "0.2")]
     round_trip: Vec<f64>,
@@ -108,16 +106,12 @@ struct Family {
 }
 
 impl Family {
-    fn load() -> Result<Self> {
+    fn load(rows: usize) -> Result<Self> {
         let folder = root().join("models/tiny");
         let load = |name: &str| {
             let settings = Settings {
                 weights: Weights::Q8_0,
-                rows: Some(if std::env::var("SHARED").is_ok() {
-                    16
-                } else {
-                    ROWS
-                }),
+                rows: Some(rows),
                 ..Settings::new(name, folder.join(name))
             };
             let engine = Engine::load(settings)?;
@@ -145,35 +139,16 @@ impl Family {
         })
     }
 
-    fn cascade(&self, time: &Time, forward: &[f64], round_trip: f64) -> Result<Arc<Cascade>> {
-        let price = |ms| {
-            if ms < 0.0 {
-                let mut p = Price::ms(0.0, 0, round_trip);
-                p.forward = (1..=33)
-                    .map(|r| {
-                        Duration::from_secs_f64(
-                            (if r <= 8 {
-                                12.0 + 0.1 * r as f64
-                            } else {
-                                12.8 + (r - 8) as f64 * 0.85
-                            }) / 1e3,
-                        )
-                    })
-                    .collect();
-                p
-            } else {
-                Price::ms(ms, ROWS, round_trip)
-            }
-        };
-        let models = self.models.iter().zip(forward);
-        let host = csd_cascade::world::Host::default();
+    fn cascade(&self, time: &Time, args: &Args, round_trip: f64) -> Result<Arc<Cascade>> {
+        let price = |ms| Price::ms(ms, args.rows, round_trip);
+        let host = Host::default();
+        let models = self.models.iter().zip(&args.forward);
         let mut levels: Vec<Arc<dyn Level>> = Vec::new();
         for (model, &ms) in models {
             let level = Timed::new(model.clone(), price(ms), time);
-            let level = if std::env::var("SHARED").is_ok() {
-                level.on(&host)
-            } else {
-                level
+            let level = match args.one_host {
+                true => level.on(&host),
+                false => level,
             };
             levels.push(match model.description().assisted {
                 true => Arc::new(level.assisted(self.max_gram.clone())),
@@ -240,7 +215,7 @@ impl World {
     fn new(family: &Family, args: &Args, workload: Workload, round_trip: f64) -> Result<Self> {
         let time = Time::default();
         Ok(Self {
-            cascade: family.cascade(&time, &args.forward, round_trip)?,
+            cascade: family.cascade(&time, args, round_trip)?,
             time,
             workload,
             temperature: args.temperature,
@@ -399,11 +374,11 @@ fn name(value: impl ValueEnum) -> String {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let family = Family::load()?;
+    let family = Family::load(args.rows)?;
     let golden = prompts::golden()?;
     println!(
-        "virtual time: forwards of {:?} ms, {ROWS} rows for the price of one; temperature {}",
-        args.forward, args.temperature
+        "virtual time: forwards of {:?} ms, {} rows for the price of one; temperature {}",
+        args.forward, args.rows, args.temperature
     );
     println!(
         "{:16} {:>8}  {:12} {:42} {:>8} {:>7} {:>7} {:>8}",
