@@ -140,15 +140,15 @@ fn the_planner_is_close_to_the_best_fixed_plan_wherever_it_is_put() {
         let world = World::random(seed);
         let fixed = plans().into_iter().map(|plan| {
             let plan = Arc::new(plan);
-            let total: f64 = seconds(&world, 30..36, || plan.clone()).iter().sum();
+            let total: f64 = seconds(&world, 30..42, || plan.clone()).iter().sum();
             (total, plan)
         });
         let (best, plan) = fixed.min_by(|a, b| a.0.total_cmp(&b.0)).expect("plans");
-        let alone: f64 = seconds(&world, 30..36, || Arc::new(Plan::off(2)))
+        let alone: f64 = seconds(&world, 30..42, || Arc::new(Plan::off(2)))
             .iter()
             .sum();
         let planner = Arc::new(Planner::new(3));
-        let planned = seconds(&world, 0..36, || Arc::new(planner.text(world.temperature)));
+        let planned = seconds(&world, 0..42, || Arc::new(planner.text(world.temperature)));
         let planned: f64 = planned[30..].iter().sum();
         println!(
             "{seed:2}: {:.3} of the best {:?}, which is {:.2} of the target alone; {world:?}",

@@ -72,7 +72,7 @@ struct Args {
     #[arg(long, default_value_t = 40)]
     prompts: usize,
     /// Ways to halve them: each is searched and scored anew, and what is printed is the mean of all.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..))]
     halves: u8,
     /// 0, 0.7, 1, …
     #[arg(long, default_value_t = 0.0)]

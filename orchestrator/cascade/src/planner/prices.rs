@@ -18,6 +18,9 @@ const MANY: usize = 17;
 /// How many observations a price remembers.
 const MEMORY: u32 = 60;
 
+/// Forwards of a step that make it familiar.
+const FAMILIAR: f64 = 4.0;
+
 /// The prices of one level.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Prices {
@@ -141,6 +144,12 @@ impl Prices {
     pub(super) fn review(&self, rows: usize, cheap: usize) -> Option<f64> {
         let others = self.others().round() as usize;
         Some(self.around() + self.forward(rows + others, cheap)?)
+    }
+
+    /// Whether reviews of so many rows were seen often enough to tell a slow one.
+    pub(super) fn familiar(&self, rows: usize) -> bool {
+        let others = self.others().round() as usize;
+        self.forward[step(rows + others)].weight() >= FAMILIAR
     }
 
     /// Seconds of forwards for each token that a Draft call writes, alone or with so much of its Max-Gram at a time.

@@ -8,6 +8,8 @@ use super::mean::Mean;
 
 /// The share of all time that may be given up by doing the other.
 const EXPLORATION: f64 = 0.0025;
+/// The share of rounds that go the other way where both look alike.
+const MOST: f64 = 0.06;
 /// Reviews of each way before either may look better.
 const FIRST: f64 = 12.0;
 /// Steps of the golden ratio spread the rounds of the other way evenly, and in no rhythm that texts could share.
@@ -36,7 +38,7 @@ impl Trial {
         let unknown = self.reviews.iter().any(|reviews| reviews.weight() < FIRST);
         let share = match unknown {
             true => 0.5,
-            false => (EXPLORATION * review / gain.abs().max(f64::EPSILON)).min(0.5),
+            false => (EXPLORATION * review / gain.abs().max(f64::EPSILON)).min(MOST),
         };
         let other = (self.rounds as f64 * GOLDEN).fract() < share;
         let given_up = if other && !unknown { gain.abs() } else { 0.0 };
