@@ -250,4 +250,27 @@ mod tests {
         assert_eq!(prices.review(2, 16), Some(0.010));
         assert_eq!(prices.review(4, 16), Some(0.020));
     }
+
+    #[test]
+    fn a_drafts_first_forward_is_told_from_the_others() {
+        let mut prices = Prices::default();
+        for forwards in (1..=12).cycle().take(120) {
+            let timings = timings(2 + forwards, forwards as usize, forwards as usize);
+            prices.drafted(
+                &Drafted {
+                    level: 1,
+                    assist: 0,
+                    tokens: &[],
+                    forwards,
+                    took: timings.forward + Duration::from_millis(1),
+                    timings,
+                },
+                true,
+            );
+        }
+        let opening = prices.opening();
+        assert!((opening - 0.003).abs() < 0.0005, "{opening}");
+        let twelve = prices.write(12.0, 0, 8).unwrap_or(0.0);
+        assert!((twelve - 0.015).abs() < 0.001, "{twelve}");
+    }
 }

@@ -62,14 +62,16 @@ impl Trial {
 mod tests {
     use super::*;
 
-    /// How often levels draft during reviews of 10 ms that this slows down so much.
-    fn share(slowdown: f64) -> f64 {
+    /// How often levels draft during reviews of 10 ms that this slows down so much; every other review takes `uneven` times
+    /// as long anyway.
+    fn share(slowdown: f64, uneven: f64) -> f64 {
         let mut trial = Trial::default();
         let mut beside = 0;
-        for _ in 0..2000 {
+        for round in 0..2000 {
             let (way, _) = trial.next(0.010);
             beside += u32::from(way);
-            trial.reviewed(way, if way { slowdown } else { 1.0 });
+            let anyway = if round % 2 == 0 { uneven } else { 1.0 };
+            trial.reviewed(way, anyway * if way { slowdown } else { 1.0 });
             trial.drafted(0.004, true);
         }
         f64::from(beside) / 2000.0
@@ -77,9 +79,28 @@ mod tests {
 
     #[test]
     fn drafting_hides_where_reviews_do_not_mind_and_is_not_forgotten_where_they_do() {
-        assert!(share(1.0) > 0.95);
-        assert!(share(1.2) > 0.9);
-        let rarely = share(1.6);
+        assert!(share(1.0, 1.0) > 0.95);
+        assert!(share(1.2, 1.0) > 0.9);
+        let rarely = share(1.6, 1.0);
         assert!(rarely > 0.0 && rarely < 0.02, "{rarely}");
+    }
+
+    #[test]
+    fn rounds_that_differ_in_turns_do_not_hide_the_difference() {
+        assert!(share(1.1, 1.5) > 0.9);
+        assert!(share(1.7, 1.5) < 0.1);
+    }
+
+    #[test]
+    fn what_it_gives_up_to_learn_is_little() {
+        let mut trial = Trial::default();
+        let mut given_up = 0.0;
+        for _ in 0..2000 {
+            let (way, lost) = trial.next(0.010);
+            given_up += lost;
+            trial.reviewed(way, if way { 1.6 } else { 1.0 });
+            trial.drafted(0.004, true);
+        }
+        assert!(given_up > 0.0 && given_up < 2000.0 * 0.010 * 2.0 * EXPLORATION);
     }
 }
