@@ -171,7 +171,8 @@ pub trait Strategy: Send + Sync {
         Lenience::NONE
     }
 
-    /// Whether the levels go on drafting while the target reviews, for the case that everything passes.
+    /// Whether the levels go on drafting while the target reviews. Asked once a review, and only where a next draft may
+    /// be wanted.
     fn pipelined(&self) -> bool {
         false
     }

@@ -99,7 +99,7 @@ fn main() -> Result<()> {
         args.forward, args.rows, args.temperature
     );
     println!(
-        "{:16} {:>8}  {:12} {:42} {:>8} {:>7} {:>7} {:>8}",
+        "{:16} {:>8} {:13} {:42} {:>8} {:>7} {:>7} {:>8}",
         "workload", "link ms", "arm", "K", "tokens/s", "target", "a round", "takes ms"
     );
     for &workload in &args.workload {
@@ -112,32 +112,21 @@ fn main() -> Result<()> {
         let prompts: Vec<&Golden> = prompts.take(args.prompts).collect();
         ensure!(prompts.len() > 1, "one prompt cannot be halved");
         for &round_trip in &args.round_trip {
-            let mut arms: Vec<Arm> = Vec::new();
-            for half in 0..args.halves.into() {
-                let mut prompts = prompts.clone();
-                let first = prompts.len() * half / usize::from(args.halves);
-                prompts.rotate_left(first);
-                let (learnt, scored) = prompts.split_at(prompts.len() / 2);
-                let world = World::new(&family, &args, workload, round_trip)?;
-                let of_half = world.arms(learnt, scored, &args.arm)?;
-                match arms.is_empty() {
-                    true => arms = of_half,
-                    false => arms
-                        .iter_mut()
-                        .zip(of_half)
-                        .for_each(|(arm, other)| arm.pace.add(other.pace)),
-                }
-            }
-            let workload = name(workload);
+            let world = World::new(&family, &args, workload, round_trip)?;
+            let arms = args.arm.iter();
+            let arms = arms.map(|&way| world.arm(way, &prompts, args.halves));
+            let arms: Vec<Arm> = arms.collect::<Result<_>>()?;
             let alone = arms.iter().find(|arm| arm.way == Way::Target);
-            let alone = alone.map_or(f64::NAN, |arm| arm.pace.rate());
-            for arm in arms {
+            let workload = name(workload);
+            for arm in &arms {
+                let times = alone.map_or_else(String::new, |alone| {
+                    format!("{:.2}x", arm.pace.rate() / alone.pace.rate())
+                });
                 println!(
-                    "{workload:16} {round_trip:8} {:13} {:42} {:8.1} {:6.2}x {:7.2} {:8.1}",
+                    "{workload:16} {round_trip:8} {:13} {:42} {:8.1} {times:>7} {:7.2} {:8.1}",
                     name(arm.way),
                     arm.k,
                     arm.pace.rate(),
-                    arm.pace.rate() / alone,
                     arm.pace.tokens as f64 / arm.pace.rounds as f64,
                     arm.pace.seconds * 1e3 / arm.pace.rounds as f64,
                 );

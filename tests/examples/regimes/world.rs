@@ -76,25 +76,29 @@ impl World {
         })
     }
 
-    /// What every way comes to, chosen or taught on some prompts and scored on others.
-    pub(crate) fn arms(
-        &self,
-        learnt: &[&Golden],
-        scored: &[&Golden],
-        ways: &[Way],
-    ) -> Result<Vec<Arm>> {
-        let mut arms = Vec::new();
-        for &way in ways {
-            let (k, pace) = match way {
+    /// What a way comes to, chosen or taught on some prompts and scored on others, over every way to halve them.
+    pub(crate) fn arm(&self, way: Way, prompts: &[&Golden], halves: u8) -> Result<Arm> {
+        let (mut k, mut pace) = (None, Pace::default());
+        for half in 0..usize::from(halves) {
+            let mut prompts = prompts.to_vec();
+            let first = prompts.len() * half / usize::from(halves);
+            prompts.rotate_left(first);
+            let (learnt, scored) = prompts.split_at(prompts.len() / 2);
+            let (of_half, taken) = match way {
                 Way::Target => self.fastest(vec![Plan::off(3)], learnt, scored)?,
                 Way::TwoModel => self.fastest(by_one(&[0, 1])?, learnt, scored)?,
                 Way::MaxGram => self.fastest(by_one(&[2])?, learnt, scored)?,
                 Way::Chain => self.fastest(chains()?, learnt, scored)?,
                 Way::Planner => (String::new(), self.planner(learnt, scored)?),
             };
-            arms.push(Arm { way, k, pace });
+            k.get_or_insert(of_half);
+            pace.add(taken);
         }
-        Ok(arms)
+        Ok(Arm {
+            way,
+            k: k.unwrap_or_default(),
+            pace,
+        })
     }
 
     /// Writes a text; how many tokens in how many rounds.

@@ -293,10 +293,8 @@ impl Strategy for Planned {
         // A review that had to read the prompt first says nothing of the others.
         let rows = report.draft.len() + 1;
         if report.timings.rows == rows {
-            let prices = &book.prices[report.level];
-            let expected = prices.review(rows, rows).filter(|_| prices.familiar(rows));
-            if let (0, Some(expected)) = (report.level, expected) {
-                let times = report.took.as_secs_f64() / expected.max(1e-9);
+            let times = book.prices[report.level].times_expected(rows, report.took);
+            if let (0, Some(times)) = (report.level, times) {
                 let trial = &mut book.bands[self.band].trial;
                 trial.reviewed(text.pipelined, times);
             }

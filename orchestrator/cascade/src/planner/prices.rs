@@ -146,10 +146,13 @@ impl Prices {
         Some(self.around() + self.forward(rows + others, cheap)?)
     }
 
-    /// Whether reviews of so many rows were seen often enough to tell a slow one.
-    pub(super) fn familiar(&self, rows: usize) -> bool {
+    /// How many times as long as expected a review of so many rows of one text took; nothing where such reviews were seen
+    /// too seldom to tell.
+    pub(super) fn times_expected(&self, rows: usize, took: Duration) -> Option<f64> {
         let others = self.others().round() as usize;
-        self.forward[step(rows + others)].weight() >= FAMILIAR
+        let familiar = self.forward[step(rows + others)].weight() >= FAMILIAR;
+        let expected = self.review(rows, rows).filter(|_| familiar)?;
+        Some(took.as_secs_f64() / expected.max(1e-9))
     }
 
     /// Seconds of forwards for each token that a Draft call writes, alone or with so much of its Max-Gram at a time.
