@@ -13,10 +13,10 @@
 //! - `cache`, `attention`: keys and values in pages ([`Cache`]), and attention over exactly 0..=p;
 //! - inside these, `portable`, `avx2`, `avx512`, `amx`: one file per instruction set, one skeleton;
 //! - `rowwise`: norm, rope, gated activation, sums; `exp`: the exponential they share;
-//! - `bandwidth`: what the machine itself can read ([`read_bandwidth`]).
+//! - `bandwidth`: what the machine itself can read ([`read_bandwidth`]); `priority`: threads that run before others.
 //!
 //! What it refuses to do: read files, know a model's architecture, allocate inside an operation, reorder a
-//! sum for speed. `unsafe` stands in the pool, the instruction-set files and their callers alone.
+//! sum for speed. `unsafe` stands in the pool, the instruction-set files and their callers, and where the system is asked.
 
 mod activation;
 mod attention;
@@ -28,6 +28,7 @@ mod isa;
 mod matrix;
 mod multiply;
 mod pool;
+mod priority;
 mod rowwise;
 
 pub use attention::Heads;
@@ -38,3 +39,4 @@ pub use isa::{Detection, Isa, UnsupportedIsa};
 pub use matrix::{BLOCK, Kind, Matrix, PackError, Q4Format};
 pub use multiply::Product;
 pub use pool::Pool;
+pub use priority::prioritise;

@@ -122,6 +122,12 @@ impl<M: Model> Scheduler<M> {
     /// The thread's life, until the queue is closed.
     pub(super) fn run(mut self) {
         let _closing = Closing(self.queue.clone());
+        if let Some(Err(error)) = self.forward_times.as_ref().map(ForwardTimes::hurry) {
+            tracing::warn!(
+                %error,
+                "no real-time priority (CAP_SYS_NICE): emulated forwards may end too late"
+            );
+        }
         while self.admit() {
             self.sweep();
             self.count_bytes();
