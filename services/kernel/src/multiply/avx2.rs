@@ -114,26 +114,40 @@ unsafe fn widened<W: Float>(weights: *const W) -> __m256 {
 /// See [`super::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        by_rows!(
+            x.rows,
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            q8_0_tile(*tile, x, sums)
+        );
+    }
+}
+
+/// `ROWS` rows, a few at a time.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn q8_0_tile<const ROWS: usize>(
+    tile: q8_0::Tile<'_>,
+    x: Group<'_>,
+    sums: &mut [[f32; q8_0::WIDTH]],
+) {
+    let sums: &mut [[f32; q8_0::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
     sums.fill([0.0; q8_0::WIDTH]);
     // A number that the compiler does not know keeps the loop over a block's inputs a loop: with three rows and
     // more it is unrolled and reordered until the weights no longer fit the registers.
     let fours = std::hint::black_box(BLOCK / 4);
-    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
-        for ((quants, scales), x) in tile
-            .quants
-            .iter()
-            .zip(tile.scales)
-            .zip(x.blocks.chunks_exact(x.rows))
-        {
-            prefetch(quants);
-            for (x, sums) in x.chunks(Q8_0_ROWS).zip(sums.chunks_mut(Q8_0_ROWS)) {
-                let fours = if x.len() < 3 { BLOCK / 4 } else { fours };
-                by_rows!(
-                    x.len(),
-                    [1, 2, 3, 4],
-                    q8_0_rows(quants, scales, fours, x, sums)
-                );
-            }
+    let rows = x.blocks.as_chunks::<ROWS>().0;
+    for ((quants, scales), x) in tile.quants.iter().zip(tile.scales).zip(rows) {
+        prefetch(quants);
+        let (fulls, rest) = x.as_chunks::<Q8_0_ROWS>();
+        let (full_sums, rest_sums) = sums.as_chunks_mut::<Q8_0_ROWS>();
+        for (x, sums) in fulls.iter().zip(full_sums) {
+            q8_0_rows::<Q8_0_ROWS>(quants, scales, fours, x, sums);
+        }
+        match ROWS % Q8_0_ROWS {
+            1 => q8_0_rows::<1>(quants, scales, BLOCK / 4, rest, rest_sums),
+            2 => q8_0_rows::<2>(quants, scales, BLOCK / 4, rest, rest_sums),
+            3 => q8_0_rows::<3>(quants, scales, fours, rest, rest_sums),
+            _ => {}
         }
     }
 }
@@ -193,25 +207,35 @@ fn q8_0_rows<const ROWS: usize>(
 /// See [`super::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
+    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
+        by_rows!(
+            x.rows,
+            [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            q4_tile(*tile, x, sums)
+        );
+    }
+}
+
+/// `ROWS` rows, a few at a time.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn q4_tile<const ROWS: usize>(tile: q4::Tile<'_>, x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
+    let sums: &mut [[f32; q4::WIDTH]; ROWS] = sums.first_chunk_mut().expect("sums of every row");
     sums.fill([0.0; q4::WIDTH]);
     // Unknown to the compiler for the same reason as above.
     let eights = std::hint::black_box(BLOCK / 8);
-    for (tile, sums) in tiles.iter().zip(sums.chunks_exact_mut(x.rows)) {
-        for ((quants, scales), x) in tile
-            .quants
-            .iter()
-            .zip(tile.scales)
-            .zip(x.blocks.chunks_exact(x.rows))
-        {
-            prefetch(quants);
-            for (x, sums) in x.chunks(Q4_ROWS).zip(sums.chunks_mut(Q4_ROWS)) {
-                let eights = if x.len() < 3 { BLOCK / 8 } else { eights };
-                by_rows!(
-                    x.len(),
-                    [1, 2, 3, 4],
-                    q4_rows(quants, scales, eights, x, sums)
-                );
-            }
+    let rows = x.blocks.as_chunks::<ROWS>().0;
+    for ((quants, scales), x) in tile.quants.iter().zip(tile.scales).zip(rows) {
+        prefetch(quants);
+        let (fulls, rest) = x.as_chunks::<Q4_ROWS>();
+        let (full_sums, rest_sums) = sums.as_chunks_mut::<Q4_ROWS>();
+        for (x, sums) in fulls.iter().zip(full_sums) {
+            q4_rows::<Q4_ROWS>(quants, scales, eights, x, sums);
+        }
+        match ROWS % Q4_ROWS {
+            1 => q4_rows::<1>(quants, scales, BLOCK / 8, rest, rest_sums),
+            2 => q4_rows::<2>(quants, scales, BLOCK / 8, rest, rest_sums),
+            3 => q4_rows::<3>(quants, scales, eights, rest, rest_sums),
+            _ => {}
         }
     }
 }
