@@ -1,6 +1,6 @@
 //! The plan: how many positions of a draft each level is allotted.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use csd_level::{Description, Error, Kind, Lenience, Result};
 
@@ -44,6 +44,10 @@ pub const PRESETS: [&str; 4] = [
     SETTINGS[2].name,
     SETTINGS[3].name,
 ];
+
+/// How long a plan waits for its levels to read a prompt: no more than a person takes for at once (Nielsen, *Usability
+/// engineering*, 1993, gives a tenth of a second), target included.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// No entry of K is larger: a guard against nonsense, far above what pays.
 const MOST: u32 = 1024;
@@ -230,6 +234,14 @@ impl Strategy for Plan {
 
     fn lenience(&self, level: usize) -> Lenience {
         self.drafter(level).lenience
+    }
+
+    fn patience(&self) -> Duration {
+        if self.is_off() {
+            Duration::ZERO
+        } else {
+            PATIENCE
+        }
     }
 
     fn pipelined(&self) -> bool {

@@ -24,7 +24,7 @@ pub struct Request {
 
 /// The identity of a text at the levels, and which of them have read its prompt.
 ///
-/// A drafter that is still reading is not waited for: its turns are skipped until it is ready.
+/// The turns of a drafter that is still reading are skipped until it is ready.
 #[derive(Debug)]
 pub struct Session {
     id: u64,

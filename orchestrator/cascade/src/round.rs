@@ -26,6 +26,11 @@ impl Drafting {
             ahead: None,
         }
     }
+
+    /// By which strategy the text is drafted.
+    pub fn strategy(&self) -> &dyn Strategy {
+        &*self.strategy
+    }
 }
 
 /// What a round wrote.

@@ -171,6 +171,12 @@ pub trait Strategy: Send + Sync {
         Lenience::NONE
     }
 
+    /// How long a text's first draft may wait for levels that still read its prompt. The target could write a token
+    /// meanwhile, and the draft would come behind that.
+    fn patience(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Whether the levels go on drafting while the target reviews. Asked once a review, and only where a next draft may
     /// be wanted.
     fn pipelined(&self) -> bool {
@@ -186,6 +192,9 @@ pub trait Strategy: Send + Sync {
     fn expected_review(&self, _level: usize, _rows: usize) -> Duration {
         Duration::ZERO
     }
+
+    /// A text's first draft has waited so long for levels to read its prompt; `read`: they have.
+    fn waited(&self, _took: Duration, _read: bool) {}
 
     /// A level has drafted.
     fn drafted(&self, _report: &Drafted<'_>) {}

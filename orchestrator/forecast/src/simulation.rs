@@ -172,13 +172,8 @@ impl<'a> Simulation<'a> {
             }),
             logprobs: None,
             tenant: None,
-            session: Arc::new(Session::new(number as u64, self.lineup.members.len())),
+            session: Arc::new(Session::ready(number as u64, self.lineup.members.len())),
         };
-        let of_kind = |kind| {
-            let levels = 0..self.lineup.members.len();
-            levels.filter(move |&level| self.lineup.members[level].kind == kind)
-        };
-        of_kind(Kind::Statistical).for_each(|level| request.session.set_ready(level));
         let mut drafting = Drafting::new(strategy);
         let mut rounds = 0;
         self.time.sleep(milliseconds(header.text_ms)).await;
@@ -190,8 +185,6 @@ impl<'a> Simulation<'a> {
                 .extend(round.tokens.iter().map(|token| token.id));
             self.time.sleep(milliseconds(header.round_ms)).await;
             rounds += 1;
-            // Models read the prompt beside the target's first review.
-            of_kind(Kind::Neural).for_each(|level| request.session.set_ready(level));
         }
         Ok((request.context.generated().len(), rounds))
     }

@@ -218,8 +218,7 @@ impl Generation {
         if std::mem::take(&mut self.echo) {
             return self.give_back().await;
         }
-        self.readers
-            .refresh(&mut self.request, &mut self.statistics);
+        self.read().await;
         let span = tracing::info_span!(
             names::ROUND_SPAN,
             { names::ROUND } = names::count(self.rounds),
@@ -246,6 +245,22 @@ impl Generation {
         self.statistics.merge(&round.statistics, |level| level);
         self.cached.get_or_insert(round.timings.cached);
         Ok(self.write(round.tokens.into(), round.logprobs.into()))
+    }
+
+    /// Lets the drafters read what they have not; the first draft waits for them a little.
+    async fn read(&mut self) {
+        let (request, statistics) = (&mut self.request, &mut self.statistics);
+        self.readers.refresh(request, statistics);
+        if self.rounds > 0 {
+            return;
+        }
+        let strategy = self.drafting.strategy();
+        let waited = (self.readers)
+            .wait(strategy.patience(), request, statistics)
+            .await;
+        if let Some((took, read)) = waited {
+            strategy.waited(took, read);
+        }
     }
 
     /// The prompt, and what the target thinks of it.
@@ -302,7 +317,7 @@ impl Generation {
         while let (None, Some(token)) = (reason, tokens.pop_front()) {
             self.left -= 1;
             self.request.context.extend([token.id]);
-            let (text, end) = self.read(token.id);
+            let (text, end) = self.spell(token.id);
             chunk.tokens.push(Written {
                 token,
                 text,
@@ -335,7 +350,7 @@ impl Generation {
     }
 
     /// The text that becomes certain with a token, and whether the text ends there.
-    fn read(&mut self, token: Token) -> (String, Option<Reason>) {
+    fn spell(&mut self, token: Token) -> (String, Option<Reason>) {
         let ends = self.request.sampling.is_end(token);
         let last = ends || self.left == 0;
         let mut piece = if ends {

@@ -1,15 +1,22 @@
 //! Which levels have read a text's context.
 //!
-//! Every neural drafter of the plan reads the prompt at once with the target's first review, in a task of its own, and
-//! is used from the round after that it is done: nobody waits for it. One that was stepped over reads again when its
-//! gate opens, so that its first turn is no longer than its others.
+//! Every neural drafter of the plan reads the prompt as soon as the text begins, in a task of its own. The first draft waits
+//! a little for that, as long as its strategy says: the target then reads the prompt and reviews the draft in one. Whoever
+//! is not ready by then is used from the round after that it is; nobody waits any more. One that was stepped over reads
+//! again when its gate opens, so that its first turn is no longer than its others.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use csd_cascade::{Cascade, Request, Session};
 use csd_level::Statistics;
 use csd_telemetry::names;
-use tokio::task::JoinSet;
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::timeout,
+};
 use tracing::Instrument as _;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,13 +59,39 @@ impl Readers {
     /// Counts the readings that have ended since the last time.
     pub(crate) fn collect(&mut self, statistics: &mut Statistics) {
         while let Some(done) = self.reading.try_join_next() {
-            let Ok((level, read)) = done else { continue };
-            if read {
-                statistics.record_calls(level as u8, 1);
-            }
-            let state = if read { State::Ready } else { State::Unread };
-            self.set(level, state);
+            self.count(done, statistics);
         }
+    }
+
+    fn count(&mut self, done: Result<(usize, bool), JoinError>, statistics: &mut Statistics) {
+        let Ok((level, read)) = done else { return };
+        if read {
+            statistics.record_calls(level as u8, 1);
+        }
+        let state = if read { State::Ready } else { State::Unread };
+        self.set(level, state);
+    }
+
+    /// Waits until all have read, but not for longer than `patience`. How long it took, and whether they have; nothing where
+    /// nobody reads.
+    pub(crate) async fn wait(
+        &mut self,
+        patience: Duration,
+        request: &mut Request,
+        statistics: &mut Statistics,
+    ) -> Option<(Duration, bool)> {
+        if patience.is_zero() || self.reading.is_empty() {
+            return None;
+        }
+        let began = Instant::now();
+        let all = timeout(patience, async {
+            while let Some(done) = self.reading.join_next().await {
+                self.count(done, statistics);
+            }
+        });
+        let read = all.await.is_ok();
+        self.renew_session(request);
+        Some((began.elapsed(), read))
     }
 
     /// Brings the session of `request` up to date before a round, and sends levels to read that have not.

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `writing` (how
 //! far a level will go that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens fare), `trial`
-//! (whether to draft during reviews), `refusals` (what to prepare for then), `decision` (what was decided and why, for
+//! (whether to draft during reviews), `patience` (whether to wait for levels that read a prompt), `refusals` (what to prepare for then), `decision` (what was decided and why, for
 //! whoever watches), `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
@@ -13,6 +13,7 @@ mod choose;
 mod decision;
 mod mean;
 mod offers;
+mod patience;
 mod prices;
 mod refusals;
 mod trial;
@@ -36,6 +37,7 @@ use self::{
     decision::{Tally, tell_ahead},
     mean::{Mean, Rate},
     offers::View,
+    patience::Patience,
     prices::Prices,
     trial::Trial,
 };
@@ -67,6 +69,7 @@ struct Band {
     /// What asking Max-Gram has brought a draft, in tokens.
     statistical: Mean<64>,
     trial: Trial,
+    patience: Patience,
 }
 
 /// What is known of the levels.
@@ -245,6 +248,21 @@ impl Strategy for Planned {
         book.bands[self.band].statistical.observe(brought);
         text.statistical.observe(brought);
         kept
+    }
+
+    fn patience(&self) -> Duration {
+        let mut book = self.planner.book();
+        let rate = self.rate(&book, &self.text());
+        let review = book.prices[0].review(1, 1).unwrap_or(0.0);
+        book.bands[self.band].patience.next(review, rate)
+    }
+
+    fn waited(&self, took: Duration, read: bool) {
+        let mut book = self.planner.book();
+        book.bands[self.band].patience.waited(took, read);
+        if !read {
+            book.explored += took.as_secs_f64();
+        }
     }
 
     fn pipelined(&self) -> bool {

@@ -80,7 +80,25 @@ async fn a_drafter_that_failed_is_used_again_when_its_gate_opens() {
 }
 
 #[tokio::test]
-async fn a_drafter_that_is_still_reading_is_not_waited_for() {
+async fn the_first_draft_waits_for_levels_that_read_soon() {
+    let mut all = levels();
+    let equal = target().describe(|description| description.name = "draft".into());
+    all[1] = Arc::new(equal);
+    let plan = csd_config::Plan::Matrix {
+        k: vec![vec![4, 0, 0], vec![0; 3], vec![0; 3]],
+        lenience: 1.0,
+        pipelined: false,
+    };
+    let world = World::with(all, limits(), plan);
+    let answer = world.complete(&request()).await;
+    assert_eq!(answer["choices"][0], own_text().await);
+    // All that the target's equal drafts passes, from the first token on.
+    assert_eq!(answer["cascade"]["authors"][0], "draft");
+    assert_eq!(answer["cascade"]["calls"]["target"], 60 / 5);
+}
+
+#[tokio::test]
+async fn a_drafter_that_reads_for_long_is_hardly_waited_for() {
     let mut all = levels();
     all[1] = Arc::new(Held::new(drafter("draft", 1), 0, Arc::default()));
     let world = World::over(all, limits());
