@@ -72,8 +72,8 @@ impl Readers {
         self.set(level, state);
     }
 
-    /// Waits until all have read, but not for longer than `patience`. How long it took, and whether they have; nothing where
-    /// nobody reads.
+    /// Waits until nobody reads any more, but not for longer than `patience`. How long it took, and whether it came to that;
+    /// nothing where nobody reads.
     pub(crate) async fn wait(
         &mut self,
         patience: Duration,

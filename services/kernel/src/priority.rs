@@ -1,7 +1,5 @@
 //! Threads that the system runs before all others.
 
-#![expect(unsafe_code, reason = "the system is asked directly")]
-
 use std::io;
 
 /// Gives the calling thread a real-time priority, 1 to 99: it runs before every thread with less of it or none, until it
@@ -10,6 +8,7 @@ use std::io;
 /// # Errors
 /// What the system says where it does not allow that (Linux: without `CAP_SYS_NICE`), or cannot do it.
 #[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "the system is asked directly")]
 pub fn prioritise(priority: u8) -> io::Result<()> {
     // SAFETY: integers may be zero; 0 is the calling thread, and the parameters live until the call returns.
     let result = unsafe {

@@ -158,8 +158,7 @@ impl Planned {
         let prices = &book.prices[level];
         let rows = situation.levels[level].rows;
         let cost = prices.write(wanted as f64, 0, rows);
-        let cost =
-            cost.unwrap_or_else(|| prices.around()) + book.prices[0].review(1, 1).unwrap_or(0.0);
+        let cost = cost.unwrap_or_else(|| prices.around()) + book.alone();
         if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
             return None;
         }

@@ -90,6 +90,13 @@ struct Book {
     decisions: Tally,
 }
 
+impl Book {
+    /// Seconds of the target's review of an empty draft; 0 while that is unknown.
+    fn alone(&self) -> f64 {
+        self.prices[0].review(1, 1).unwrap_or(0.0)
+    }
+}
+
 /// Learns from all texts of a cascade.
 #[derive(Debug)]
 pub struct Planner {
@@ -253,7 +260,7 @@ impl Strategy for Planned {
     fn patience(&self) -> Duration {
         let mut book = self.planner.book();
         let rate = self.rate(&book, &self.text());
-        let review = book.prices[0].review(1, 1).unwrap_or(0.0);
+        let review = book.alone();
         book.bands[self.band].patience.next(review, rate)
     }
 
@@ -267,7 +274,7 @@ impl Strategy for Planned {
 
     fn pipelined(&self) -> bool {
         let mut book = self.planner.book();
-        let review = book.prices[0].review(1, 1).unwrap_or(0.0);
+        let review = book.alone();
         let (pipelined, given_up) = book.bands[self.band].trial.next(review);
         book.explored += given_up;
         self.text().pipelined = pipelined;
@@ -300,8 +307,7 @@ impl Strategy for Planned {
         if text.probed == Some(report.level) {
             text.probed = None;
             // The round is likely lost for anything else.
-            let round = book.prices[0].review(1, 1).unwrap_or(0.0);
-            book.explored += report.took.as_secs_f64() + round;
+            book.explored += report.took.as_secs_f64() + book.alone();
         }
     }
 
