@@ -97,6 +97,17 @@ pub(super) fn code(failure: &Failure) -> &'static str {
     row(failure).2
 }
 
+/// Whether the request was turned away before its body was read.
+fn body_unread(failure: &Failure) -> bool {
+    matches!(
+        failure,
+        Failure::Unauthorized { .. }
+            | Failure::UnknownPath(_)
+            | Failure::Method { .. }
+            | Failure::TooLarge { .. }
+    )
+}
+
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, ..) = row(&self);
@@ -111,6 +122,11 @@ impl IntoResponse for Failure {
             response
                 .headers_mut()
                 .insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if body_unread(&self) {
+            // The server closes such a connection; a client that was not told would send its next request there.
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
         }
         if let Some(seconds) = seconds {
             let headers = response.headers_mut();
