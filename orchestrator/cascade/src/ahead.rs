@@ -7,7 +7,6 @@
 
 use std::{
     future::poll_fn,
-    iter::once,
     pin::pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
@@ -40,26 +39,36 @@ pub(crate) struct UnderReview<'a> {
 }
 
 impl Ahead {
-    /// Behind each outcome that the strategy prepares for nothing is drafted yet.
+    /// Behind each outcome that the strategy prepares for, and that leaves something to write, nothing is drafted yet.
     pub(crate) fn new(
         cascade: &Arc<Cascade>,
         strategy: &Arc<dyn Strategy>,
         review: &UnderReview<'_>,
     ) -> Self {
         let draft = review.draft;
+        let goes_on = |token: Token| !review.request.sampling.is_end(token);
         let ends = cascade.clock().now() + strategy.expected_review(0, draft.len() + 1);
         let outcome = |accepted, instead| {
-            Outcome::new(cascade, strategy, review, accepted, instead).hidden(ends)
+            // The target's own token, and one more.
+            let left = review.wanted > accepted + 2;
+            let outcome = || Outcome::new(cascade, strategy, review, accepted, instead);
+            left.then(|| outcome().hidden(ends))
         };
+        let whole = draft.last().is_none_or(|last| goes_on(last.id));
+        let whole = whole.then(|| outcome(draft.len(), None)).flatten();
         let refusals = strategy.refusals(&cascade.descriptions(), draft);
         let refusals = refusals.into_iter().filter_map(|place| {
             let instead = draft.get(place)?.runner_up;
-            let goes_on = |token: &Token| !review.request.sampling.is_end(*token);
-            Some(outcome(place, Some(instead.filter(goes_on)?)))
+            outcome(place, Some(instead.filter(|token| goes_on(*token))?))
         });
         Self {
-            outcomes: once(outcome(draft.len(), None)).chain(refusals).collect(),
+            outcomes: whole.into_iter().chain(refusals).collect(),
         }
+    }
+
+    /// Whether there is nothing to draft for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.outcomes.is_empty()
     }
 
     /// The review, with the levels drafting beside it.

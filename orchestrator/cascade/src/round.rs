@@ -75,32 +75,25 @@ impl Cascade {
         let drafted = gather.draft.tokens;
         let waited = self.clock().now().saturating_sub(began);
 
-        let mut ahead = None;
-        let reviewed = {
-            let review = turn::review(self, &*strategy, request, 0, &drafted);
-            let ends = drafted
-                .last()
-                .is_some_and(|last| request.sampling.is_end(last.id));
-            if !ends && wanted > drafted.len() + 2 && strategy.pipelined() {
-                let under_review = UnderReview {
-                    request,
-                    draft: &drafted,
-                    wanted,
-                };
-                let ahead = ahead.insert(Ahead::new(self, &strategy, &under_review));
-                ahead.beside(review).await
-            } else {
-                review.await
-            }
+        let under_review = UnderReview {
+            request,
+            draft: &drafted,
+            wanted,
+        };
+        let mut ahead = Ahead::new(self, &strategy, &under_review);
+        let review = turn::review(self, &*strategy, request, 0, &drafted);
+        let beside = !ahead.is_empty() && strategy.pipelined();
+        let reviewed = match beside {
+            true => ahead.beside(review).await,
+            false => review.await,
         };
         let reviewed = reviewed.inspect_err(|error| self.note(0, error))?;
         if reviewed.tokens.is_empty() {
             return Err(Error::Internal("the target's review wrote nothing".into()));
         }
         statistics.merge(&reviewed.statistics, |level| level);
-        drafting.ahead = ahead.and_then(|mut ahead| {
-            statistics.merge(&ahead.take_statistics(), |level| level);
-            let (next, accepted) = reviewed.tokens.split_last()?;
+        statistics.merge(&ahead.take_statistics(), |level| level);
+        let foreseen = reviewed.tokens.split_last().and_then(|(next, accepted)| {
             let left = wanted - reviewed.tokens.len();
             let room = self.room(request.context.len() + reviewed.tokens.len(), left);
             ahead.confirm(accepted.len(), next.id, room)
@@ -112,10 +105,11 @@ impl Cascade {
                 drafted: drafted.len(),
                 drafting: waited,
                 resumed,
-                foreseen: drafting.ahead.is_some(),
+                foreseen: foreseen.is_some(),
                 took: self.clock().now().saturating_sub(began),
             });
         }
+        drafting.ahead = foreseen.filter(|_| beside);
         Ok(Round {
             tokens: reviewed.tokens,
             logprobs: reviewed.logprobs,

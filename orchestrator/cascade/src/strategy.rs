@@ -147,7 +147,7 @@ pub struct Wrote {
     pub drafting: Duration,
     /// Whether some of them had been drafted before the round began.
     pub resumed: bool,
-    /// Whether the levels have drafted beside its review for what it came to say.
+    /// Whether the levels have drafted beside its review for what it came to say, or would have.
     pub foreseen: bool,
     /// Its whole time.
     pub took: Duration,

@@ -60,6 +60,31 @@ impl Level for Walk {
     }
 }
 
+/// A drafter that always ends the text at once, and knows what should be there instead.
+struct Hasty(Token);
+
+impl Level for Hasty {
+    fn description(&self) -> Arc<Description> {
+        target().description()
+    }
+
+    fn draft(&self, request: DraftRequest) -> BoxFuture<'_, Result<Draft>> {
+        let logits = target().logits(request.call.context.tokens());
+        let best = (0..VOCABULARY).max_by(|&a, &b| logits[a].total_cmp(&logits[b]));
+        let mut draft = Draft::default();
+        draft.inner.record_calls(0, 1);
+        draft.tokens.push(DraftToken {
+            runner_up: best.map(|best| best as Token),
+            ..DraftToken::bare(self.0, 0)
+        });
+        Box::pin(async { Ok(draft) })
+    }
+
+    fn verify(&self, _: VerifyRequest) -> BoxFuture<'_, Result<Verdict>> {
+        Box::pin(async { Err(Error::Unsupported("drafts only".into())) })
+    }
+}
+
 /// A plan that prepares for the refusal of every token.
 struct Wary(Plan);
 
@@ -340,6 +365,33 @@ fn a_refusal_that_was_prepared_for_is_no_reason_to_wait() {
         each(prepared),
         each(waiting)
     );
+}
+
+#[test]
+fn the_refusal_of_an_end_is_prepared_for_as_any_other() {
+    let text = alone(&Sampling::default(), 20);
+    let end = (0..VOCABULARY as Token).find(|token| !text.contains(token));
+    let end = end.expect("a token that the target does not say");
+    let sampling = Sampling {
+        end_tokens: vec![end],
+        ..Sampling::default()
+    };
+    let time = Time::default();
+    let level = |level: Arc<dyn Level>, forward| -> Arc<dyn Level> {
+        Arc::new(Timed::new(level, Price::ms(forward, 64, 0.2), &time))
+    };
+    let levels = vec![
+        level(Arc::new(target()), 30.0),
+        level(Arc::new(Hasty(end)), 3.0),
+    ];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone()));
+    let cascade = Arc::new(cascade.expect("one token map"));
+    let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
+    let strategy = Arc::new(Wary(plan.with_pipelining(true)));
+    let written = time.run(write(&cascade, strategy, &sampling, 20, 0));
+    assert_eq!(written.expect("everyone waits for time").0, text);
+    // A review a token, of 30.2 ms; one draft, of 3.2 ms, is waited for: the last token has none.
+    assert_eq!(time.now(), Duration::from_micros(20 * 30_200 + 3_200));
 }
 
 #[test]

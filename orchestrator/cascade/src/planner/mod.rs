@@ -350,8 +350,8 @@ impl Strategy for Planned {
         let band = &mut book.bands[self.band];
         band.rate.observe(tokens, seconds);
         if !report.resumed && report.drafted > 0 {
-            let fits = report.foreseen || report.tokens > report.drafted;
-            band.trial.drafted(report.drafting.as_secs_f64(), fits);
+            let seconds = report.drafting.as_secs_f64();
+            band.trial.drafted(seconds, report.foreseen);
         }
     }
 }
