@@ -24,9 +24,21 @@ pub(super) struct Outlook {
     pub(super) bands: [f64; BANDS],
     /// … and that one of the band passes, once everything before it has.
     pub(super) passes: [f64; BANDS],
+    /// The factor of its odds by where in a draft it stands: what has got far stands in an easy text.
+    pub(super) places: [f64; CLASSES.len()],
 }
 
 impl Outlook {
+    /// The outlook for a token that stands so far behind a draft's first.
+    pub(super) fn at(&self, position: usize) -> Self {
+        let factor = self.places[class(position)];
+        let passes = self.passes.map(|passes| {
+            let odds = odds(passes) * factor;
+            odds / (1.0 + odds)
+        });
+        Self { passes, ..*self }
+    }
+
     /// The chance that the next token passes, whatever it will be.
     pub(super) fn next(&self) -> f64 {
         let bands = self.bands.iter().zip(&self.passes);
@@ -67,6 +79,18 @@ impl Source {
     /// What it adds to a draft that it has reviewed.
     pub(super) fn corrected(level: usize) -> Self {
         Self::new(level as u8, Stand::Corrected)
+    }
+
+    /// How a level stands behind what it writes by itself, or with reviews of its own Max-Gram.
+    pub(super) fn by(level: usize, assisted: bool) -> Vec<Self> {
+        match assisted {
+            false => vec![Self::wrote(level)],
+            true => vec![
+                Self::wrote(level),
+                Self::approved(level),
+                Self::corrected(level),
+            ],
+        }
     }
 
     fn new(level: u8, stand: Stand) -> Self {
@@ -128,7 +152,7 @@ pub(super) struct Acceptance {
 /// The same for one text, which may be easier or harder than most.
 #[derive(Clone, Debug, Default)]
 pub(super) struct TextAcceptance {
-    records: BTreeMap<(u8, Source), Mean<32>>,
+    records: BTreeMap<(u8, Source), Mean<100>>,
 }
 
 fn class(position: usize) -> usize {
@@ -198,7 +222,7 @@ impl Acceptance {
     fn ease(&self, text: &TextAcceptance, key: (u8, Source)) -> f64 {
         let all = self.all(key);
         let here = text.records.get(&key);
-        let here = here.map_or(all, |here| here.with_prior(all, 3.0));
+        let here = here.map_or(all, |here| here.with_prior(all, 6.0));
         odds(here) / odds(all)
     }
 
@@ -230,6 +254,7 @@ impl Acceptance {
         stated: bool,
     ) -> Outlook {
         let (mut bands, mut passes) = ([0.0; BANDS], [0.0; BANDS]);
+        let mut places = [0.0; CLASSES.len()];
         for &source in sources {
             let key = (reviewer as u8, source);
             let (all, ease) = (self.all(key), self.ease(text, key));
@@ -242,13 +267,22 @@ impl Acceptance {
                 bands[band] += count;
                 passes[band] += count * odds / (1.0 + odds);
             }
+            let count: f64 = record.counts.iter().map(|count| count + 0.1).sum();
+            for (place, mean) in places.iter_mut().zip(&record.by_class) {
+                *place += count * (odds(mean.with_prior(all, 8.0)) / odds(all)).ln();
+            }
         }
         let total: f64 = bands.iter().sum();
+        let places = places.map(|place| (place / total).exp());
         for (passes, band) in passes.iter_mut().zip(&mut bands) {
             *passes /= *band;
             *band /= total;
         }
-        Outlook { bands, passes }
+        Outlook {
+            bands,
+            passes,
+            places,
+        }
     }
 
     /// The chance that a token passes which is not yet written.
@@ -298,6 +332,8 @@ mod tests {
         let next = |position| acceptance.of_next(&text, 0, Source::wrote(1), position);
         assert!(next(0) > 0.85 && next(1) < 0.2, "{} {}", next(0), next(1));
         assert_eq!(acceptance.of_next(&text, 0, Source::wrote(2), 0), 0.7);
+        let outlook = acceptance.outlook(&text, 0, &[Source::wrote(1)], false);
+        assert!(outlook.at(0).next() > outlook.next() && outlook.next() > outlook.at(1).next());
     }
 
     #[test]

@@ -17,8 +17,6 @@ use crate::strategy::{Manner, Situation, Turn, Worth};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
 pub(super) const ASSIST: usize = 4;
-/// Lengths that are considered of a draft for a middle level.
-const LENGTHS: [usize; 8] = [1, 2, 3, 4, 6, 8, 12, 16];
 /// Turns that are thought ahead.
 const HORIZON: usize = 16;
 
@@ -94,10 +92,7 @@ impl View<'_> {
                 let covered =
                     situation.levels[below].kind == Kind::Statistical && description.assisted;
                 if may_ask(situation, below) && !covered {
-                    let lengths = LENGTHS.iter().filter(|&&n| n < room.min(description.rows));
-                    offers.extend(
-                        lengths.filter_map(|&n| self.reviewing(situation, level, below, n, room)),
-                    );
+                    offers.extend(self.reviewing(situation, level, below, room));
                 }
             }
         }
@@ -135,21 +130,19 @@ impl View<'_> {
         let Some(forward) = prices.token(assist, rows) else {
             return Vec::new();
         };
-        let own: &[Source] = match assist {
-            0 => &[Source::wrote(level)],
-            _ => &[
-                Source::wrote(level),
-                Source::approved(level),
-                Source::corrected(level),
-            ],
-        };
-        let own = self.outlook(situation, own, false);
+        let own = Source::by(level, assist > 0);
+        let mut all = own.clone();
+        all.extend(maxgram(situation, assist));
+        let (own, all) = (
+            self.outlook(situation, &own, false),
+            self.outlook(situation, &all, false),
+        );
         let len = situation.draft.len();
         let hidden = situation.hidden.as_secs_f64() > prices.opening() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
-        let all = writing::expected(&own, worth(paid), room);
+        let all = writing::expected(&all, len, |_| worth(paid), room);
         let offer = |wanted: usize| {
             // What a row of the review costs, on average up to there.
             let row = (review[len + wanted] - review[len]) / wanted as f64 * self.load;
@@ -187,61 +180,66 @@ impl View<'_> {
         lengths.into_iter().map(offer).collect()
     }
 
-    /// A level reviews `n` tokens of one below it.
+    /// A level reviews what one below it writes, until more would not pay.
     fn reviewing(
         &self,
         situation: &Situation<'_>,
         level: usize,
         below: usize,
-        n: usize,
         room: usize,
     ) -> Option<Offer> {
-        let approved = Source::approved(level);
         let rows = |level: usize| situation.levels[level].rows;
-        let (mut reach, mut pass, mut gain, mut survival, mut len) = (1.0, 1.0, 0.0, 0.0, 0.0);
-        for k in 0..=n {
-            let position = situation.draft.len() + k;
-            let agrees = match k < n {
-                true => (self.acceptance).of_next(self.text, level, Source::wrote(below), k),
-                false => 0.0,
-            };
-            let agreed = pass * self.next(situation, approved, position);
-            let own =
-                (1.0 - agrees) * pass * self.next(situation, Source::corrected(level), position);
-            gain += reach * (agrees * agreed + own);
-            survival += reach * own;
-            len += reach;
-            (reach, pass) = (reach * agrees, agreed);
-        }
-        let write = match situation.levels[below].kind {
-            Kind::Statistical => self.prices[below].around(),
-            Kind::Neural => {
-                let assist = if situation.levels[below].assisted {
-                    ASSIST
-                } else {
-                    0
-                };
-                self.prices[below].write(n as f64, assist, rows(below))?
-            }
+        let most = (room - 1).min(rows(level).saturating_sub(1));
+        let assisted = situation.levels[below].assisted;
+        let assist = if assisted { ASSIST } else { 0 };
+        let (approved, corrected) = (Source::approved(level), Source::corrected(level));
+        let worth = Worth {
+            first: self.survival(situation),
+            decay: self.next(situation, approved, situation.draft.len() + 1),
         };
-        let decay = self.next(situation, approved, situation.draft.len() + 1);
+        let mut authors = Source::by(below, assisted);
+        authors.extend(maxgram(situation, assist));
+        let outlook = self.acceptance.outlook(self.text, level, &authors, false);
+        let prices = &self.prices[below];
+        let token = match situation.levels[below].kind {
+            Kind::Statistical => 0.0,
+            Kind::Neural => prices.token(assist, rows(below))?,
+        };
+        let least = |written| self.rate * token / (worth.first * worth.decay.powi(written as i32));
+        let drafts = writing::expected(&outlook, 0, least, most);
+        let written = drafts[most].len;
+        let write = match situation.levels[below].kind {
+            Kind::Statistical => prices.around(),
+            Kind::Neural => prices.write(written, assist, rows(below))?,
+        };
+        // How likely so many tokens pass, how likely those also pass the reviewer above, and what that comes to.
+        let (mut passing, mut pass) = (1.0, 1.0);
+        let (mut len, mut gain, mut survival) = (0.0, 0.0, 0.0);
+        for n in 0..=most {
+            let position = situation.draft.len() + n;
+            let further = drafts
+                .get(n + 1)
+                .map_or(0.0, |more| more.gain - drafts[n].gain);
+            let own = (passing - further) * pass * self.next(situation, corrected, position);
+            len += passing;
+            survival += own;
+            passing = further;
+            pass *= self.next(situation, approved, position);
+            gain += own + passing * pass;
+        }
+        let reviewed = written.round() as usize;
         Some(Offer {
             turn: Turn {
                 level,
-                wanted: n.min(room),
+                wanted: reviewed.clamp(1, room),
                 room,
-                manner: Manner::Review {
-                    worth: Worth {
-                        first: self.survival(situation),
-                        decay,
-                    },
-                },
+                manner: Manner::Review { worth },
             },
             len,
             whole: 0.0,
             gain,
             survival,
-            seconds: write + self.prices[level].review(n + 1, rows(level))?,
+            seconds: write + self.prices[level].review(reviewed + 1, rows(level))?,
         })
     }
 
@@ -359,6 +357,11 @@ impl View<'_> {
 /// Seconds of the review of a draft of about so many tokens.
 fn at(rows: &[f64], len: f64) -> f64 {
     rows[(len.round() as usize).min(rows.len() - 1)]
+}
+
+/// Who stands behind tokens that a level's own Max-Gram is sure of.
+fn maxgram(situation: &Situation<'_>, assist: usize) -> Option<Source> {
+    (assist > 0).then(|| Source::wrote(situation.levels.len() - 1))
 }
 
 /// Whether a level may take a turn at all.

@@ -22,11 +22,15 @@ pub(super) struct Expected {
     pub(super) whole: f64,
 }
 
-/// Writing at most 0, 1, … `most` tokens, where a forward must be expected to bring `least` tokens.
-pub(super) fn expected(outlook: &Outlook, least: f64, most: usize) -> Vec<Expected> {
-    let next = outlook.next();
+/// Writing at most 0, 1, … `most` tokens behind a draft of `behind` tokens, where the forward for the n-th (from 0) must be
+/// expected to bring `least(n)` tokens.
+pub(super) fn expected(
+    outlook: &Outlook,
+    behind: usize,
+    least: impl Fn(usize) -> f64,
+    most: usize,
+) -> Vec<Expected> {
     let survival = |step: usize| (-(step as f64) / FINE).exp();
-    let falls = outlook.passes.map(|passes| -passes.max(1e-6).ln() * FINE);
     let mut now = Expected {
         survival: 1.0,
         whole: 1.0,
@@ -38,6 +42,10 @@ pub(super) fn expected(outlook: &Outlook, least: f64, most: usize) -> Vec<Expect
     grid[0] = 1.0;
     let mut ended = 0.0;
     while all.len() <= most && now.whole > 1e-3 {
+        let written = all.len() - 1;
+        let outlook = outlook.at(behind + written);
+        let (next, least) = (outlook.next(), least(written));
+        let falls = outlook.passes.map(|passes| -passes.max(1e-6).ln() * FINE);
         let mut after = [0.0; STEPS];
         let mut passing = 0.0;
         now.whole = 0.0;
@@ -77,6 +85,7 @@ mod tests {
         let mut outlook = Outlook {
             bands: [0.0; BANDS],
             passes: [1.0; BANDS],
+            places: [1.0; 3],
         };
         (outlook.bands[0], outlook.bands[1]) = (1.0 - sure, sure);
         (outlook.passes[0], outlook.passes[1]) = (passes[0], passes[1]);
@@ -85,7 +94,7 @@ mod tests {
 
     #[test]
     fn without_a_price_everything_is_written() {
-        let all = expected(&outlook(0.5, [0.8, 0.8]), 0.0, 4);
+        let all = expected(&outlook(0.5, [0.8, 0.8]), 0, |_| 0.0, 4);
         assert!((all[4].len - 4.0).abs() < 1e-9);
         let gain = 0.8 + 0.8f64.powi(2) + 0.8f64.powi(3) + 0.8f64.powi(4);
         assert!((all[4].gain - gain).abs() < 0.02, "{all:?}");
@@ -94,8 +103,8 @@ mod tests {
 
     #[test]
     fn who_knows_what_will_fail_writes_less_and_loses_nothing() {
-        let knowing = expected(&outlook(0.8, [0.0, 1.0]), 0.1, 16)[16];
-        let blind = expected(&outlook(0.8, [0.8, 0.8]), 0.0, 16)[16];
+        let knowing = expected(&outlook(0.8, [0.0, 1.0]), 0, |_| 0.1, 16)[16];
+        let blind = expected(&outlook(0.8, [0.8, 0.8]), 0, |_| 0.0, 16)[16];
         assert!(
             (knowing.gain - blind.gain).abs() < 0.1,
             "{knowing:?} {blind:?}"
@@ -108,6 +117,9 @@ mod tests {
 
     #[test]
     fn what_does_not_pay_is_not_begun() {
-        assert_eq!(expected(&outlook(0.5, [0.1, 0.3]), 0.5, 3)[3].len, 0.0);
+        assert_eq!(
+            expected(&outlook(0.5, [0.1, 0.3]), 0, |_| 0.5, 3)[3].len,
+            0.0
+        );
     }
 }
