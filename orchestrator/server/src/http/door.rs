@@ -1,4 +1,4 @@
-//! Who is let in: API keys, and what browsers are told about pages of other origins.
+//! Who and what is let in: API keys, sizes, and what browsers are told about pages of other origins.
 
 use std::time::Duration;
 
@@ -33,6 +33,20 @@ pub(super) async fn key(
         });
     };
     request.extensions_mut().insert(tenant);
+    Ok(next.run(request).await)
+}
+
+/// Turns a body away that says it is larger than `limit` bytes, before any of it is read.
+pub(super) async fn size(
+    State(limit): State<usize>,
+    request: Request,
+    next: Next,
+) -> Result<Response> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > limit as u64) {
+        return Err(Failure::TooLarge { limit });
+    }
     Ok(next.run(request).await)
 }
 

@@ -7,7 +7,7 @@
 //! - `answer`, `stream`, `events`: its texts at once, or as they are written, and where their tokens and milliseconds came
 //!   from
 //! - `completions`, `chat`, `models`, `health`, `metrics`, `page`: the routes
-//! - `door`: who is let in
+//! - `door`: who and what is let in
 //! - `grpc`: `csd.v1.Cascade`, at the same port
 //! - `failure`: failures to statuses and bodies, in one table
 
@@ -59,6 +59,7 @@ pub fn app(orchestrator: Arc<Orchestrator>, access: &Access) -> Router {
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{id}", get(models::retrieve))
+        .route_layer(middleware::from_fn_with_state(limit, door::size))
         .route_layer(asked_for_keys);
     let app = api
         .route("/health", get(health::report))
