@@ -1,6 +1,6 @@
 //! What a review of k rows costs over some contexts, what reading a prompt costs, and what a model takes in memory.
 //!
-//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|bf16|q8_0|q4_k] [THREADS, all if not said]`
+//! `cargo run --release -p csd-engine --example rows -- MODEL [f32|bf16|q8_0|q4_k] [THREADS, all if not said] [DEVICE]`
 //!
 //! One row is also told as the share of this machine's read bandwidth, measured beside it, at which it reads the weights
 //! (an embedding that is not the output layer too counts as read, though it is not).
@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use csd_engine::{Engine, Settings, Weights};
+use csd_engine::{Device, Engine, Settings, Weights};
 use csd_kernel::read_bandwidth;
 use csd_level::{Call, Context, Draft, DraftToken, Lenience, Level, Sampling, VerifyRequest};
 
@@ -94,24 +94,35 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let threads = arguments
         .next()
         .map_or_else(|| Ok(all()), |text| text.parse())?;
+    let device: Device = arguments.next().as_deref().unwrap_or("cpu").parse()?;
     let began = Instant::now();
     let engine = Engine::load(Settings {
         weights,
         threads,
+        device,
         ..Settings::new("model", model)
     })?;
     println!("loaded in {:.2} s", began.elapsed().as_secs_f64());
     peak();
     let weights = engine.weight_bytes();
-    let bandwidth = read_bandwidth(threads, weights);
-    println!("measured read bandwidth: {bandwidth:.1} GB/s");
+    // Of the processor's memory: there is none to compare a device's with.
+    let bandwidth = (device == Device::Cpu).then(|| read_bandwidth(threads, weights));
+    if let Some(bandwidth) = bandwidth {
+        println!("measured read bandwidth: {bandwidth:.1} GB/s");
+    }
     let most = engine.description().context;
     for context in CONTEXTS.into_iter().filter(|context| context + 32 <= most) {
         let (one, _) = review(&engine, context, 1)?;
-        println!(
-            "context {context}: one row reads {:.2} of the bandwidth",
-            weights as f64 / one / 1e6 / bandwidth
-        );
+        let read = weights as f64 / one / 1e6;
+        match bandwidth {
+            Some(bandwidth) => {
+                println!(
+                    "context {context}: one row reads {:.2} of the bandwidth",
+                    read / bandwidth
+                );
+            }
+            None => println!("context {context}: one row reads {read:.1} GB/s"),
+        }
         for rows in ROWS {
             let (forward, call) = review(&engine, context, rows)?;
             println!(

@@ -28,7 +28,7 @@ pub use checkpoint::{
     tokens::TokenMap,
     weights::{UnknownWeights, Weights},
 };
-pub use engine::{Device, Engine, ForwardTimes, Gauges, Observer, Settings};
+pub use engine::{Device, Engine, ForwardTimes, Gauges, Observer, Settings, UnknownDevice};
 pub use enlarge::enlarge;
 pub use error::LoadError;
 

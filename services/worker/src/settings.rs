@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use csd_config::{Cascade, Emulation, Source, Tls};
-use csd_engine::{Device, ForwardTimes, UnknownWeights, Weights};
+use csd_engine::{ForwardTimes, UnknownDevice, UnknownWeights, Weights};
 use csd_maxgram::Sharing;
 
 use crate::{Args, Error};
@@ -153,27 +153,30 @@ fn source(
         } => {
             let cache =
                 positive("cache-mib", args.cache_mib)?.map(|mib| mib.saturating_mul(1 << 20));
-            let engine = csd_engine::Settings {
-                weights: match &args.dtype {
-                    Some(dtype) => dtype.parse().map_err(|error: UnknownWeights| {
-                        Error::setting("dtype", error.to_string())
-                    })?,
-                    None => match weights {
-                        csd_config::Weights::F32 => Weights::F32,
-                        csd_config::Weights::Bf16 => Weights::Bf16,
-                        csd_config::Weights::Q8_0 => Weights::Q8_0,
-                        csd_config::Weights::Q4K => Weights::Q4K,
+            let engine =
+                csd_engine::Settings {
+                    weights: match &args.dtype {
+                        Some(dtype) => dtype.parse().map_err(|error: UnknownWeights| {
+                            Error::setting("dtype", error.to_string())
+                        })?,
+                        None => match weights {
+                            csd_config::Weights::F32 => Weights::F32,
+                            csd_config::Weights::Bf16 => Weights::Bf16,
+                            csd_config::Weights::Q8_0 => Weights::Q8_0,
+                            csd_config::Weights::Q4K => Weights::Q4K,
+                        },
                     },
-                },
-                device: parse_device(args.device.as_ref().unwrap_or(&device))?,
-                threads: positive("threads", args.threads)?.unwrap_or(threads),
-                rows,
-                context: positive("context", args.context)?.or(context),
-                cache_bytes: cache.unwrap_or(cache_bytes),
-                queue,
-                forward_times,
-                ..csd_engine::Settings::new(name, other(model))
-            };
+                    device: args.device.as_ref().unwrap_or(&device).parse().map_err(
+                        |error: UnknownDevice| Error::setting("device", error.to_string()),
+                    )?,
+                    threads: positive("threads", args.threads)?.unwrap_or(threads),
+                    rows,
+                    context: positive("context", args.context)?.or(context),
+                    cache_bytes: cache.unwrap_or(cache_bytes),
+                    queue,
+                    forward_times,
+                    ..csd_engine::Settings::new(name, other(model))
+                };
             Ok(LevelSource::Neural {
                 engine,
                 assisted,
@@ -203,20 +206,6 @@ fn positive(setting: &'static str, value: Option<usize>) -> Result<Option<usize>
         Some(0) => Err(Error::setting(setting, "must be at least 1")),
         value => Ok(value),
     }
-}
-
-fn parse_device(text: &str) -> Result<Device, Error> {
-    let number = match text {
-        "cpu" => return Ok(Device::Cpu),
-        "cuda" => Some(0),
-        _ => text
-            .strip_prefix("cuda:")
-            .and_then(|number| number.parse().ok()),
-    };
-    number.map(Device::Cuda).ok_or_else(|| {
-        let reason = format!("{text:?}: must be cpu, or cuda:N for the N-th CUDA device from 0");
-        Error::setting("device", reason)
-    })
 }
 
 impl LevelSource {

@@ -4,8 +4,12 @@
 //! code runs on candle's CPU device, where tests check it.
 
 use candle_core::{
-    D, Device, Error, Result as TensorResult, Tensor,
+    Device, Error, Result as TensorResult, Tensor,
     quantized::{GgmlDType, QMatMul, QTensor, ggml_file::qtensor_from_ggml},
+};
+use candle_nn::{
+    ops::{rms_norm, softmax_last_dim},
+    rotary_emb::rope_thd,
 };
 use csd_kernel::Q4Format;
 use csd_level::Token;
@@ -29,13 +33,13 @@ mod cache;
 pub(crate) struct Candle {
     device: Device,
     angles: Angles,
-    /// Cosines and sines of the batch's positions, `rows × 1 × head_dim / 2`.
+    /// Cosines and sines of the batch's positions, `rows × head_dim / 2`.
     turn: Option<(Tensor, Tensor)>,
     heads: usize,
     kv_heads: usize,
     dim: usize,
     layers: usize,
-    epsilon: f64,
+    epsilon: f32,
 }
 
 /// Weights for products and, where it is the embedding, for looking rows up.
@@ -74,7 +78,7 @@ impl Candle {
             kv_heads: config.kv_heads,
             dim: config.head_dim,
             layers: config.layers,
-            epsilon: config.epsilon.into(),
+            epsilon: config.epsilon,
         }
     }
 
@@ -185,7 +189,7 @@ impl Backend for Candle {
             cos.extend_from_slice(of_cos);
             sin.extend_from_slice(of_sin);
         }
-        let shape = (batch.places.len(), 1, self.angles.pairs());
+        let shape = (batch.places.len(), self.angles.pairs());
         let put = |values| Tensor::from_vec(values, shape, &self.device);
         self.turn = Some((put(cos)?, put(sin)?));
         Ok(())
@@ -218,9 +222,7 @@ impl Backend for Candle {
     fn norm(&mut self, x: &Rows, weight: &Tensor, out: &mut Rows) -> TensorResult<()> {
         let x = x.get()?;
         let units = x.reshape(((), weight.elem_count()))?;
-        let mean = units.sqr()?.mean_keepdim(D::Minus1)?;
-        let root = (mean + self.epsilon)?.sqrt()?;
-        let normed = units.broadcast_div(&root)?.broadcast_mul(weight)?;
+        let normed = rms_norm(&units, weight, self.epsilon)?;
         out.set(normed.reshape(x.shape())?);
         Ok(())
     }
@@ -229,12 +231,8 @@ impl Backend for Candle {
         let tensor = x.get()?;
         let missing = || Error::Msg("a batch that has not begun".into());
         let (cos, sin) = self.turn.as_ref().ok_or_else(missing)?;
-        let heads = tensor.reshape((tensor.dim(0)?, (), self.dim))?;
-        let half = self.dim / 2;
-        let (a, b) = (heads.narrow(2, 0, half)?, heads.narrow(2, half, half)?);
-        let first = (a.broadcast_mul(cos)? - b.broadcast_mul(sin)?)?;
-        let second = (b.broadcast_mul(cos)? + a.broadcast_mul(sin)?)?;
-        let turned = Tensor::cat(&[first, second], 2)?.reshape(tensor.shape())?;
+        let heads = tensor.reshape((1, tensor.dim(0)?, (), self.dim))?;
+        let turned = rope_thd(&heads, cos, sin)?.reshape(tensor.shape())?;
         x.set(turned);
         Ok(())
     }
@@ -306,8 +304,25 @@ impl Candle {
         // Query heads that share a key head stand together, and become further rows of it.
         let grouped = query.reshape((self.kv_heads, (), self.dim))?;
         let scale = 1.0 / (self.dim as f64).sqrt();
-        let scores = (grouped.matmul(&keys.transpose(1, 2)?.contiguous()?)? * scale)?;
-        let scores = scores.reshape((self.heads, rows, len))?;
+        let scores = (grouped.matmul(&keys.transpose(1, 2)?)? * scale)?;
+        let scores = match rows {
+            // A single row is the last, and sees everything.
+            1 => scores,
+            _ => {
+                let scores = scores.reshape((self.heads, rows, len))?;
+                let masked = scores.broadcast_add(&self.mask(rows, len, position)?)?;
+                masked.reshape((self.kv_heads, (), len))?
+            }
+        };
+        let mixed = softmax_last_dim(&scores)?.matmul(values)?;
+        let mixed = mixed.reshape((self.heads, rows, self.dim))?;
+        mixed
+            .transpose(0, 1)?
+            .reshape((rows, self.heads * self.dim))
+    }
+
+    /// What hides later positions, of `len`, from rows that begin at `position`: `1 × rows × len`.
+    fn mask(&self, rows: usize, len: usize, position: usize) -> TensorResult<Tensor> {
         let mask: Vec<f32> = (0..rows)
             .flat_map(|row| {
                 (0..len).map(move |other| match other <= position + row {
@@ -316,18 +331,6 @@ impl Candle {
                 })
             })
             .collect();
-        let mask = Tensor::from_vec(mask, (1, rows, len), &self.device)?;
-        let scores = scores.broadcast_add(&mask)?;
-        let weights = scores
-            .broadcast_sub(&scores.max_keepdim(D::Minus1)?)?
-            .exp()?;
-        let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
-        let weights = weights.reshape((self.kv_heads, (), len))?;
-        let mixed = weights
-            .matmul(values)?
-            .reshape((self.heads, rows, self.dim))?;
-        mixed
-            .transpose(0, 1)?
-            .reshape((rows, self.heads * self.dim))
+        Tensor::from_vec(mask, (1, rows, len), &self.device)
     }
 }

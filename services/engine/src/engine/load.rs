@@ -49,7 +49,11 @@ impl Engine {
             }
             Device::Cuda(index) => {
                 let device = candle_core::Device::new_cuda(index).map_err(|error| {
-                    let reason = format!("cuda:{index}: {error}; it needs the feature `cuda`");
+                    let hint = match cfg!(feature = "cuda") {
+                        true => "",
+                        false => "; this build lacks the feature `cuda`",
+                    };
+                    let reason = format!("{}: {error}{hint}", settings.device);
                     setting("device", reason)
                 })?;
                 let backend = Candle::new(&checkpoint.config, device);
@@ -87,10 +91,7 @@ fn start<B: Backend>(
         },
         dtype,
         fallbacks,
-        device: match settings.device {
-            Device::Cpu => "cpu".into(),
-            Device::Cuda(index) => format!("cuda:{index}"),
-        },
+        device: settings.device.to_string(),
         exact: exact.is_some(),
         assisted: false,
         remembers: false,

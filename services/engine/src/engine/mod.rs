@@ -40,7 +40,7 @@ use self::{
 pub use self::{
     forward_times::ForwardTimes,
     gauges::{Gauges, Observer},
-    settings::{Device, Settings},
+    settings::{Device, Settings, UnknownDevice},
 };
 
 /// The longest draft that is reviewed at once.

@@ -1,6 +1,6 @@
 //! What to load, and how much it may take.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use csd_kernel::Isa;
 
@@ -15,6 +15,39 @@ pub enum Device {
     Cpu,
     /// A CUDA device by its number, through candle. Needs the feature `cuda`; not bit-exact.
     Cuda(usize),
+}
+
+/// No device has this name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?}: must be cpu, or cuda:N for the N-th CUDA device from 0")]
+pub struct UnknownDevice(
+    /// The name.
+    pub String,
+);
+
+impl FromStr for Device {
+    type Err = UnknownDevice;
+
+    fn from_str(name: &str) -> Result<Self, UnknownDevice> {
+        let number = match name {
+            "cpu" => return Ok(Self::Cpu),
+            "cuda" => Some(0),
+            _ => name
+                .strip_prefix("cuda:")
+                .and_then(|number| number.parse().ok()),
+        };
+        let unknown = || UnknownDevice(name.to_owned());
+        number.map(Self::Cuda).ok_or_else(unknown)
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => formatter.write_str("cpu"),
+            Self::Cuda(index) => write!(formatter, "cuda:{index}"),
+        }
+    }
 }
 
 /// The settings of an engine.
@@ -60,10 +93,11 @@ impl Settings {
     }
 
     /// How many rows cost little more than one. Integer products are bound by reading the weights up to here; floats are
-    /// bound by arithmetic early, but only small models are held so.
+    /// bound by arithmetic early, but only small models are held so; a device is bound by starting its kernels.
     pub(crate) fn cheap_rows(&self) -> usize {
-        let bound = match (self.weights, Isa::detect()) {
-            (Weights::F32, _) | (_, Isa::Avx512Vnni | Isa::Amx) => 16,
+        let bound = match (self.device, self.weights, Isa::detect()) {
+            (Device::Cuda(_), ..) => 32,
+            (_, Weights::F32, _) | (.., Isa::Avx512Vnni | Isa::Amx) => 16,
             _ => 8,
         };
         self.rows.unwrap_or(bound).max(1)

@@ -192,6 +192,10 @@ fn the_back_end_on_candle_computes_the_same() {
         candle::Candle,
         forward::Decoder,
     };
+    let device = match cfg!(feature = "cuda") {
+        true => Device::new_cuda(0).expect("tests with the feature `cuda` want a device"),
+        false => Device::Cpu,
+    };
     for (name, weights, tolerance) in [
         ("llama", Weights::F32, 1e-4),
         ("mistral", Weights::F32, 1e-4),
@@ -200,7 +204,7 @@ fn the_back_end_on_candle_computes_the_same() {
         ("qwen3-q4_k.gguf", Weights::Q4K, 0.5),
     ] {
         let checkpoint = Checkpoint::open(&path(name)).unwrap();
-        let backend = Candle::new(&checkpoint.config, Device::Cpu);
+        let backend = Candle::new(&checkpoint.config, device.clone());
         let (mut decoder, _) = Decoder::load(&checkpoint, weights, backend).unwrap();
         let mut cache = decoder.backend.cache();
         let mut forward =

@@ -17,6 +17,8 @@ use csd_level::{
     Call, Context, Draft, DraftToken, Lenience, Level, Sampling, Token, VerifyRequest,
 };
 
+pub(crate) mod recorded;
+
 struct Unpark(Thread);
 
 impl Wake for Unpark {
