@@ -11,6 +11,7 @@ use super::{
     Book, Planned, STALE, TextBook,
     decision::{Choice, Decision, Reasons},
     offers::{Offer, View, may_ask},
+    openings::{Opening, opens},
 };
 use crate::strategy::{Manner, Situation, Turn};
 
@@ -30,33 +31,6 @@ const ALONE: Manner = Manner::Write {
     prospects: None,
 };
 
-/// A way to begin a draft for the target that it waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Opening {
-    level: usize,
-    reviews: bool,
-}
-
-impl Opening {
-    fn by(turn: &Turn) -> Self {
-        Self {
-            level: turn.level,
-            reviews: matches!(turn.manner, Manner::Review { .. }),
-        }
-    }
-
-    /// What a turn opens, if it does.
-    pub(super) fn of(situation: &Situation<'_>, turn: Option<Turn>) -> Option<Self> {
-        turn.filter(|_| opens(situation))
-            .map(|turn| Self::by(&turn))
-    }
-}
-
-/// Whether nothing is drafted yet, and the target waits.
-fn opens(situation: &Situation<'_>) -> bool {
-    situation.reviewer == 0 && situation.draft.is_empty() && situation.hidden.is_zero()
-}
-
 impl Planned {
     /// The most promising turn, or none where nothing is worth its time.
     pub(super) fn decide(
@@ -73,8 +47,13 @@ impl Planned {
             return decision;
         }
         let offers = view.offers(situation);
-        let best = view.best(situation, &offers);
-        if let Some(decision) = explore(book, &view, situation, &offers, best) {
+        let openings = &book.bands[self.band].openings;
+        let beyond = |offer: &Offer| match opens(situation) {
+            true => openings.beyond(Opening::by(&offer.turn)),
+            false => 0.0,
+        };
+        let best = view.best(situation, &offers, beyond);
+        if let Some(decision) = self.explore(book, &view, situation, &offers, best) {
             return decision;
         }
         let survival = view.survival(situation);
@@ -178,37 +157,38 @@ impl Planned {
             given_up: 0.0,
         })
     }
-}
 
-/// The best offer of another opening than usual: of that which was not used for longest.
-fn explore(
-    book: &Book,
-    view: &View<'_>,
-    situation: &Situation<'_>,
-    offers: &[Offer],
-    best: Option<(Offer, f64)>,
-) -> Option<Decision> {
-    if !opens(situation) || view.rate <= 0.0 {
-        return None;
+    /// The best offer of another opening than usual: of that which was not used for longest.
+    fn explore(
+        &self,
+        book: &Book,
+        view: &View<'_>,
+        situation: &Situation<'_>,
+        offers: &[Offer],
+        best: Option<(Offer, f64)>,
+    ) -> Option<Decision> {
+        if !opens(situation) || view.rate <= 0.0 {
+            return None;
+        }
+        let records = &book.bands[self.band].openings;
+        let openings = offers.iter().map(|offer| Opening::by(&offer.turn));
+        let opening = openings.min_by_key(|&opening| (records.last(opening), opening))?;
+        let usual = best.is_some_and(|(offer, _)| Opening::by(&offer.turn) == opening);
+        if usual || book.rounds.saturating_sub(records.last(opening)) < BETWEEN {
+            return None;
+        }
+        let other = offers
+            .iter()
+            .filter(|offer| Opening::by(&offer.turn) == opening);
+        let other: Vec<Offer> = other.copied().collect();
+        let (offer, worth) = view.best(situation, &other, |_| records.beyond(opening))?;
+        let best = best.map_or(0.0, |(_, worth)| worth).max(0.0);
+        let given_up = (best - worth).max(0.0) / view.rate;
+        (book.explored + given_up <= EXPLORATION * book.seconds).then(|| Decision {
+            choice: Choice::Probe,
+            turn: Some(offer.turn),
+            reasons: Reasons::of(&offer, worth, 1.0, view.rate),
+            given_up,
+        })
     }
-    let last = |opening: &Opening| book.opened.get(opening).copied().unwrap_or(0);
-    let openings = offers.iter().map(|offer| Opening::by(&offer.turn));
-    let opening = openings.min_by_key(|opening| (last(opening), *opening))?;
-    let usual = best.is_some_and(|(offer, _)| Opening::by(&offer.turn) == opening);
-    if usual || book.rounds.saturating_sub(last(&opening)) < BETWEEN {
-        return None;
-    }
-    let other = offers
-        .iter()
-        .filter(|offer| Opening::by(&offer.turn) == opening);
-    let other: Vec<Offer> = other.copied().collect();
-    let (offer, worth) = view.best(situation, &other)?;
-    let best = best.map_or(0.0, |(_, worth)| worth).max(0.0);
-    let given_up = (best - worth).max(0.0) / view.rate;
-    (book.explored + given_up <= EXPLORATION * book.seconds).then(|| Decision {
-        choice: Choice::Probe,
-        turn: Some(offer.turn),
-        reasons: Reasons::of(&offer, worth, 1.0, view.rate),
-        given_up,
-    })
 }

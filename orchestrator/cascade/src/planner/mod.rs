@@ -1,9 +1,10 @@
 //! The planner: a strategy that reads only what it measures.
 //!
-//! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `writing` (how
-//! far a level will go that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens fare), `trial`
-//! (whether to draft during reviews), `patience` (whether to wait for levels that read a prompt), `refusals` (what to
-//! prepare for then), `decision` (what was decided and why, for whoever watches), `mean` (what they all count with).
+//! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `openings` (what
+//! came of such promises), `writing` (how far a level will go that stops by itself), `prices` (what calls cost),
+//! `acceptance` (how drafted tokens fare), `trial` (whether to draft during reviews), `patience` (whether to wait for levels
+//! that read a prompt), `refusals` (what to prepare for then), `decision` (what was decided and why, for whoever watches),
+//! `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
 //! differs. The target alone is what remains when no offer is worth its time.
@@ -13,6 +14,7 @@ mod choose;
 mod decision;
 mod mean;
 mod offers;
+mod openings;
 mod patience;
 mod prices;
 mod refusals;
@@ -20,7 +22,6 @@ mod trial;
 mod writing;
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -33,10 +34,10 @@ use csd_level::{Description, DraftToken, Kind};
 pub use self::decision::Choice;
 use self::{
     acceptance::{Acceptance, TextAcceptance},
-    choose::Opening,
     decision::{Tally, tell_ahead},
     mean::{Mean, Rate},
     offers::View,
+    openings::{Opening, Openings, Promise, opens},
     patience::Patience,
     prices::Prices,
     trial::Trial,
@@ -68,6 +69,7 @@ struct Band {
     rate: Rate<256>,
     /// What asking Max-Gram has brought a draft, in tokens.
     statistical: Mean<64>,
+    openings: Openings,
     trial: Trial,
     patience: Patience,
 }
@@ -82,8 +84,6 @@ struct Book {
     texts: u64,
     /// The round in which a level was last used in a draft for the target.
     used: Vec<u64>,
-    /// The round in which a draft was last opened in this way.
-    opened: BTreeMap<Opening, u64>,
     /// Seconds of all rounds, and of the turns that only taught.
     seconds: f64,
     explored: f64,
@@ -172,6 +172,8 @@ struct TextBook {
     pipelined: bool,
     /// A level that is asked only to learn about it.
     probed: Option<usize>,
+    /// What the opening of the draft under way was expected to bring.
+    promise: Option<Promise>,
 }
 
 /// The planner's strategy for one text.
@@ -222,9 +224,16 @@ impl Strategy for Planned {
             let level = decision.level(situation);
             book.decisions.count(decision.choice, level);
             book.explored += decision.given_up;
-            if let Some(opening) = Opening::of(situation, decision.turn) {
-                let rounds = book.rounds;
-                book.opened.insert(opening, rounds);
+            if let Some(turn) = decision.turn.filter(|_| opens(situation)) {
+                let (opening, round) = (Opening::by(&turn), book.rounds);
+                let openings = &mut book.bands[self.band].openings;
+                openings.taken(opening, round);
+                let promise = |worth| Promise {
+                    opening,
+                    worth: worth - openings.beyond(opening),
+                    rate: decision.reasons.rate,
+                };
+                self.text().promise = decision.reasons.worth.map(promise);
             }
             decision
         };
@@ -249,7 +258,9 @@ impl Strategy for Planned {
                 },
                 ..*situation
             };
-            let otherwise = view.best(&bare, &offers).map_or(0.0, |(_, worth)| worth);
+            let otherwise = view
+                .best(&bare, &offers, |_| 0.0)
+                .map_or(0.0, |(_, worth)| worth);
             view.keep(situation, tokens, otherwise.max(0.0))
         };
         book.bands[self.band].statistical.observe(brought);
@@ -347,7 +358,11 @@ impl Strategy for Planned {
         book.rounds += 1;
         book.seconds += seconds;
         text.rate.observe(tokens, seconds);
+        let drafting = seconds - book.alone();
         let band = &mut book.bands[self.band];
+        if let Some(promise) = text.promise.take() {
+            band.openings.came_to(&promise, tokens - 1.0, drafting);
+        }
         band.rate.observe(tokens, seconds);
         if !report.resumed && report.drafted > 0 {
             let seconds = report.drafting.as_secs_f64();

@@ -263,15 +263,21 @@ impl View<'_> {
         situation.worth.first * Source::along(situation.draft).map(chance).product::<f64>()
     }
 
-    /// The turn that is worth most, and its worth in tokens beyond what its time would bring anyway.
-    pub(super) fn best(&self, situation: &Situation<'_>, offers: &[Offer]) -> Option<(Offer, f64)> {
+    /// The turn that is worth most, and its worth in tokens beyond what its time would bring anyway; `beyond`: what each
+    /// is known to bring besides.
+    pub(super) fn best(
+        &self,
+        situation: &Situation<'_>,
+        offers: &[Offer],
+        beyond: impl Fn(&Offer) -> f64,
+    ) -> Option<(Offer, f64)> {
         let rows = self.rows(situation);
         let state = self.state(situation);
         let valued = offers.iter().map(|offer| {
             let (worth, after) = self.take(&rows, offer, state);
             let follow = |next: &Offer| self.follow(&rows, next, after);
             let then = offers.iter().map(follow).fold(0.0, f64::max);
-            (*offer, worth + then)
+            (*offer, worth + then + beyond(offer))
         });
         valued.max_by(|a, b| a.1.total_cmp(&b.1))
     }
