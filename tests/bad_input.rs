@@ -1,5 +1,11 @@
 //! Bad input gets a clear error that names the thing, and disturbs nothing else.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
 use csd_tests::{Client, Up, ids};
 use serde_json::json;
 
@@ -84,4 +90,28 @@ fn bad_requests_are_refused_by_name() {
     }
     let after = ids(&up.complete(&good).expect("an answer")["choices"][0]["token_ids"]);
     assert_eq!(before, after, "a refused request disturbed another");
+}
+
+#[test]
+fn a_body_that_says_it_is_too_large_is_turned_away_unread() {
+    let up = Up::start("config/tiny.toml").expect("the cascade comes up");
+    let address = up.url.trim_start_matches("http://");
+    let mut connection = TcpStream::connect(address).expect("it listens");
+    let patience = Some(Duration::from_secs(20));
+    connection.set_read_timeout(patience).expect("a time limit");
+    // Not a byte of the body follows: who wants to read it waits forever.
+    let head = format!(
+        "POST /v1/completions HTTP/1.1\r\nhost: {address}\r\ncontent-type: application/json\r\n\
+         content-length: 99999999\r\n\r\n"
+    );
+    connection.write_all(head.as_bytes()).expect("it is read");
+    // To its end: the connection is good for nothing else, and closed.
+    let mut answer = String::new();
+    connection
+        .read_to_string(&mut answer)
+        .expect("an answer, and its end");
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 413"), "{answer}");
+    assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    assert!(answer.contains("\"error\""), "{answer}");
 }

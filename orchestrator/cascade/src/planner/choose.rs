@@ -61,7 +61,10 @@ impl Planned {
         let reasons = best.as_ref().map(of);
         let pays = |(offer, worth): &(Offer, f64)| {
             let paid = (offer.seconds - situation.hidden.as_secs_f64()).max(0.0);
-            *worth > LEAST + HOPE * view.rate * paid
+            // A disappointment counts, a windfall does not: where nothing should be drafted, the least bad way to do so has
+            // always been lucky.
+            let sober = worth - beyond(offer).max(0.0);
+            sober > LEAST + HOPE * view.rate * paid
         };
         let turn = best.filter(pays).map(|(offer, _)| offer.turn);
         Decision {

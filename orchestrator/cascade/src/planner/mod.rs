@@ -37,7 +37,7 @@ use self::{
     decision::{Tally, tell_ahead},
     mean::{Mean, Rate},
     offers::View,
-    openings::{Opening, Openings, Promise, opens},
+    openings::{Opening, Openings, Promise},
     patience::Patience,
     prices::Prices,
     trial::Trial,
@@ -224,8 +224,8 @@ impl Strategy for Planned {
             let level = decision.level(situation);
             book.decisions.count(decision.choice, level);
             book.explored += decision.given_up;
-            if let Some(turn) = decision.turn.filter(|_| opens(situation)) {
-                let (opening, round) = (Opening::by(&turn), book.rounds);
+            if let Some(opening) = Opening::of(situation, decision.turn) {
+                let round = book.rounds;
                 let openings = &mut book.bands[self.band].openings;
                 openings.taken(opening, round);
                 let promise = |worth| Promise {

@@ -17,6 +17,8 @@ use crate::strategy::{Manner, Situation, Turn, Worth};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
 pub(super) const ASSIST: usize = 4;
+/// The least chance to count with which a token is kept.
+const LEAST: f64 = 0.03;
 /// Turns that are thought ahead.
 const HORIZON: usize = 16;
 
@@ -349,6 +351,10 @@ impl View<'_> {
                 (token, Source::of(token).behind(situation.draft)),
             );
             survival *= chance * situation.worth.decay;
+            // Rows that seem to cost nothing alone do beside those of other texts.
+            if survival < LEAST {
+                break;
+            }
             gain += survival;
             let more = rows[len + index + 1] - rows[len];
             let worth = gain + survival * otherwise - self.rate * self.load * more;

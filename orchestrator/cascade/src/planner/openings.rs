@@ -7,6 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use csd_level::Kind;
+
 use super::mean::Mean;
 use crate::strategy::{Manner, Situation, Turn};
 
@@ -27,6 +29,13 @@ impl Opening {
             level: turn.level,
             reviews: matches!(turn.manner, Manner::Review { .. }),
         }
+    }
+
+    /// The same, if it does; Max-Gram is only asked before another opens.
+    pub(super) fn of(situation: &Situation<'_>, turn: Option<Turn>) -> Option<Self> {
+        let neural = |turn: &Turn| situation.levels[turn.level].kind == Kind::Neural;
+        let turn = turn.filter(|turn| opens(situation) && neural(turn));
+        turn.map(|turn| Self::by(&turn))
     }
 }
 
