@@ -9,8 +9,7 @@ use csd_level::Level;
 
 use support::{
     bundled,
-    recorded::{agreement, assert_equal, faulty, lines},
-    write,
+    recorded::{agreement, assert_written, faulty, lines, nothing},
 };
 
 fn settings(weights: Weights) -> Settings {
@@ -31,21 +30,13 @@ fn a_device_writes_the_recorded_tokens_and_says_what_it_is() {
     let engine = engine(Weights::F32);
     let description = engine.description();
     assert_eq!((&*description.device, description.exact), ("cuda:0", false));
-    for line in lines().iter().step_by(6) {
-        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |_| Vec::new());
-        assert_equal(line, &ours);
-    }
+    assert_written(&engine, lines().iter().step_by(6), nothing);
 }
 
 #[test]
 fn reviews_on_a_device_cut_its_cache_back() {
     let engine = engine(Weights::F32);
-    for line in lines().iter().skip(3).step_by(6) {
-        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |done| {
-            faulty(line, done)
-        });
-        assert_equal(line, &ours);
-    }
+    assert_written(&engine, lines().iter().skip(3).step_by(6), faulty);
     let gauges = engine.gauges();
     assert!(gauges.accepted > 0 && gauges.accepted < gauges.drafted);
 }
@@ -68,6 +59,6 @@ fn a_device_that_is_not_there_is_refused_by_name() {
         device: Device::Cuda(99),
         ..settings(Weights::F32)
     };
-    let refused = Engine::load(settings).err().expect("no such device");
+    let refused = Engine::load(settings).expect_err("no such device");
     assert!(refused.to_string().contains("cuda:99"), "{refused}");
 }

@@ -6,28 +6,19 @@ use csd_engine::Weights;
 
 use support::{
     bundled, engine,
-    recorded::{agreement, assert_equal, faulty, lines},
-    write,
+    recorded::{agreement, assert_written, faulty, lines, nothing},
 };
 
 #[test]
 fn the_target_alone_writes_the_recorded_tokens() {
     let engine = engine(bundled("tiny/target"), Weights::F32, 2);
-    for line in lines().iter().step_by(12) {
-        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |_| Vec::new());
-        assert_equal(line, &ours);
-    }
+    assert_written(&engine, lines().iter().step_by(12), nothing);
 }
 
 #[test]
 fn reviews_of_good_and_bad_drafts_write_them_too() {
     let engine = engine(bundled("tiny/target"), Weights::F32, 1);
-    for line in lines().iter().skip(3).step_by(16) {
-        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |done| {
-            faulty(line, done)
-        });
-        assert_equal(line, &ours);
-    }
+    assert_written(&engine, lines().iter().skip(3).step_by(16), faulty);
     let gauges = engine.gauges();
     assert!(gauges.accepted > 0 && gauges.accepted < gauges.drafted);
     assert_eq!((gauges.in_flight, gauges.queued), (0, 0));
@@ -45,8 +36,5 @@ fn eight_bit_weights_choose_the_same_token_nearly_everywhere() {
 #[ignore = "all lines take minutes on a busy machine; the others stand for them"]
 fn every_recorded_line() {
     let engine = engine(bundled("tiny/target"), Weights::F32, 2);
-    for line in &lines() {
-        let ours = write(&engine, &line.prompt_ids, line.greedy.len(), |_| Vec::new());
-        assert_equal(line, &ours);
-    }
+    assert_written(&engine, lines().iter(), nothing);
 }

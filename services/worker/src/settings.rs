@@ -153,30 +153,29 @@ fn source(
         } => {
             let cache =
                 positive("cache-mib", args.cache_mib)?.map(|mib| mib.saturating_mul(1 << 20));
-            let engine =
-                csd_engine::Settings {
-                    weights: match &args.dtype {
-                        Some(dtype) => dtype.parse().map_err(|error: UnknownWeights| {
-                            Error::setting("dtype", error.to_string())
-                        })?,
-                        None => match weights {
-                            csd_config::Weights::F32 => Weights::F32,
-                            csd_config::Weights::Bf16 => Weights::Bf16,
-                            csd_config::Weights::Q8_0 => Weights::Q8_0,
-                            csd_config::Weights::Q4K => Weights::Q4K,
-                        },
+            let device = args.device.as_ref().unwrap_or(&device).parse();
+            let unknown_device = |error: UnknownDevice| Error::setting("device", error.to_string());
+            let engine = csd_engine::Settings {
+                weights: match &args.dtype {
+                    Some(dtype) => dtype.parse().map_err(|error: UnknownWeights| {
+                        Error::setting("dtype", error.to_string())
+                    })?,
+                    None => match weights {
+                        csd_config::Weights::F32 => Weights::F32,
+                        csd_config::Weights::Bf16 => Weights::Bf16,
+                        csd_config::Weights::Q8_0 => Weights::Q8_0,
+                        csd_config::Weights::Q4K => Weights::Q4K,
                     },
-                    device: args.device.as_ref().unwrap_or(&device).parse().map_err(
-                        |error: UnknownDevice| Error::setting("device", error.to_string()),
-                    )?,
-                    threads: positive("threads", args.threads)?.unwrap_or(threads),
-                    rows,
-                    context: positive("context", args.context)?.or(context),
-                    cache_bytes: cache.unwrap_or(cache_bytes),
-                    queue,
-                    forward_times,
-                    ..csd_engine::Settings::new(name, other(model))
-                };
+                },
+                device: device.map_err(unknown_device)?,
+                threads: positive("threads", args.threads)?.unwrap_or(threads),
+                rows,
+                context: positive("context", args.context)?.or(context),
+                cache_bytes: cache.unwrap_or(cache_bytes),
+                queue,
+                forward_times,
+                ..csd_engine::Settings::new(name, other(model))
+            };
             Ok(LevelSource::Neural {
                 engine,
                 assisted,

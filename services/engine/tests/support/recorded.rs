@@ -6,13 +6,13 @@ use csd_engine::Engine;
 use csd_level::{Level, Token};
 use serde::Deserialize;
 
-use super::{bundled, request, wait};
+use super::{bundled, request, wait, write};
 
 /// A prompt, the target's greedy continuation, and by how much its choice led at each step.
 #[derive(Deserialize)]
 pub(crate) struct Line {
-    pub(crate) prompt_ids: Vec<u32>,
-    pub(crate) greedy: Vec<u32>,
+    prompt_ids: Vec<u32>,
+    greedy: Vec<u32>,
     margin: Vec<f32>,
 }
 
@@ -25,12 +25,30 @@ pub(crate) fn lines() -> Vec<Line> {
 }
 
 /// Where two sums in another order may legitimately pick the other token.
-pub(crate) fn assert_equal(line: &Line, ours: &[u32]) {
+fn assert_equal(line: &Line, ours: &[u32]) {
     let differs = ours.iter().zip(&line.greedy).position(|(a, b)| a != b);
     if let Some(step) = differs {
         let margin = line.margin[step];
         assert!(margin < 1e-3, "step {step} differs at a margin of {margin}");
     }
+}
+
+/// Each of these lines is written as recorded, with the drafts that `guess` has behind so many tokens of it.
+pub(crate) fn assert_written<'a>(
+    engine: &Engine,
+    lines: impl Iterator<Item = &'a Line>,
+    guess: impl Fn(&Line, usize) -> Vec<Token>,
+) {
+    for line in lines {
+        let (prompt, count) = (&line.prompt_ids, line.greedy.len());
+        let ours = write(engine, prompt, count, |done| guess(line, done));
+        assert_equal(line, &ours);
+    }
+}
+
+/// No draft: the model writes token by token.
+pub(crate) fn nothing(_: &Line, _: usize) -> Vec<Token> {
+    Vec::new()
 }
 
 /// Seven tokens of the recorded text from `done` on, one of them wrong.
