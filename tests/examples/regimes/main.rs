@@ -63,7 +63,7 @@ struct Args {
     #[arg(long, default_value_t = 0.0)]
     temperature: f32,
     /// Milliseconds of a forward of target, draft and mini; the default is the regime of the paper.
-    #[arg(long, value_delimiter = ',', num_args = 3, default_value = "30,3,1")]
+    #[arg(long, value_delimiter = ',', default_value = "30,3,1")]
     forward: Vec<f64>,
     /// Rows of a forward that cost what one does, and as many more as much again; the default is a GPU's.
     #[arg(long, default_value_t = 33)]
@@ -92,6 +92,10 @@ fn name(value: impl ValueEnum) -> String {
 
 fn main() -> Result<()> {
     let args = Args::parse();
+    ensure!(
+        args.forward.len() == 3,
+        "--forward: give three times, as 30,3,1"
+    );
     let family = Family::load(args.rows)?;
     let golden = prompts::golden()?;
     println!(

@@ -39,6 +39,11 @@ impl Outlook {
         Self { passes, ..*self }
     }
 
+    /// Whether a token so far behind a draft's first has another outlook than the one before it.
+    pub(super) fn changes_at(position: usize) -> bool {
+        CLASSES.contains(&position)
+    }
+
     /// The chance that the next token passes, whatever it will be.
     pub(super) fn next(&self) -> f64 {
         let bands = self.bands.iter().zip(&self.passes);

@@ -368,7 +368,7 @@ impl View<'_> {
 
 /// Seconds of the review of a draft of about so many tokens.
 fn at(rows: &[f64], len: f64) -> f64 {
-    rows[(len.round() as usize).min(rows.len() - 1)]
+    rows[((len + 0.5) as usize).min(rows.len() - 1)]
 }
 
 /// Who stands behind tokens that a level's own Max-Gram is sure of.

@@ -12,7 +12,7 @@ const STEPS: [usize; 20] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 17, 21, 25, 33, 49, 65, 97, 129,
 ];
 
-/// … many rows cost what they take to compute: from so many on, costs are drawn as lines between the steps.
+/// … many rows cost what they take to compute: from so many on, a step's rows differ in what they cost.
 const MANY: usize = 17;
 
 /// How many observations a price remembers.
@@ -28,8 +28,8 @@ pub(super) struct Prices {
     forward: [Mean<MEMORY>; STEPS.len()],
     /// How many rows those forwards had.
     rows: [Mean<MEMORY>; STEPS.len()],
-    /// Rows and seconds without the noise: never falling from step to step.
-    staircase: Vec<(f64, f64)>,
+    /// Seconds without the noise: never falling from stair to stair.
+    staircase: Vec<Stair>,
     /// Seconds of a call beside its forwards: the link, the queue, the ends.
     around: Mean<MEMORY>,
     /// Seconds of the forwards of a Draft call by their number: the first one reads what others wrote, and comes upon cold
@@ -39,6 +39,15 @@ pub(super) struct Prices {
     others: Mean<MEMORY>,
     /// Tokens that a forward brings when the level writes with its own Max-Gram.
     assisted: Rate<MEMORY>,
+}
+
+/// Row counts that have been seen to cost the same.
+#[derive(Clone, Copy, Debug)]
+struct Stair {
+    first: f64,
+    last: f64,
+    seconds: f64,
+    weight: f64,
 }
 
 fn step(rows: usize) -> usize {
@@ -99,45 +108,62 @@ impl Prices {
 
     /// Pools neighbours that would fall (pool adjacent violators): more rows never cost less, only the noise says so.
     fn fit(&mut self) {
-        let mut pools: Vec<(f64, f64, f64)> = Vec::new();
+        self.staircase.clear();
         for ((first, mean), rows) in STEPS.iter().zip(&self.forward).zip(&self.rows) {
-            let (Some(value), Some(rows)) = (mean.get(), rows.get()) else {
+            let (Some(seconds), Some(rows)) = (mean.get(), rows.get()) else {
                 continue;
             };
             let rows = if *first < MANY { *first as f64 } else { rows };
-            let mut pool = (rows, value, mean.weight());
-            while let Some(last) = pools.pop_if(|last| last.1 > pool.1) {
-                let weight = last.2 + pool.2;
-                pool = (last.0, (last.1 * last.2 + pool.1 * pool.2) / weight, weight);
+            let mut stair = Stair {
+                first: rows,
+                last: rows,
+                seconds,
+                weight: mean.weight(),
+            };
+            while let Some(lower) = self.staircase.pop_if(|lower| lower.seconds > stair.seconds) {
+                let weight = lower.weight + stair.weight;
+                let sum = lower.seconds * lower.weight + stair.seconds * stair.weight;
+                stair = Stair {
+                    first: lower.first,
+                    last: stair.last,
+                    seconds: sum / weight,
+                    weight,
+                };
             }
-            pools.push(pool);
+            self.staircase.push(stair);
         }
-        self.staircase = pools.into_iter().map(|pool| (pool.0, pool.1)).collect();
     }
 
-    /// Seconds of a forward of so many rows; beyond what was seen, a level that says `cheap` rows cost little more than
-    /// one is believed up to there, and then expected to take as long again for as many more.
+    /// Seconds of a forward of so many rows. Beyond those that were seen, a level that says `cheap` rows cost little more
+    /// than one is believed, and expected to take as long again for as many more; between two that were seen, as far as
+    /// that is no less than on the line from one to the other.
     pub(super) fn forward(&self, rows: usize, cheap: usize) -> Option<f64> {
-        let above = self.staircase.partition_point(|seen| seen.0 <= rows as f64);
-        let below = above.saturating_sub(1);
-        let &(at, seconds) = self.staircase.get(below)?;
-        if let Some(&(next, more)) = self.staircase.get(above)
-            && above > below
-            && rows >= MANY
-        {
-            let part = (rows as f64 - at) / (next - at);
-            return Some(seconds + part * (more - seconds));
+        let many = rows >= MANY;
+        let beginning = if many { rows } else { STEPS[step(rows)] } as f64;
+        let (rows, cheap) = (rows as f64, cheap.max(1) as f64);
+        let above = self.staircase.partition_point(|stair| stair.first <= rows);
+        let Some(below) = above.checked_sub(1).map(|below| self.staircase[below]) else {
+            return Some(self.staircase.first()?.seconds);
+        };
+        if beginning <= below.last {
+            return Some(below.seconds);
         }
-        if rows >= MANY {
+        let tiles = |rows: f64| (rows / cheap).ceil().max(1.0);
+        let times = match many {
             // So many rows fill any tile: the last of them is as dear as the others.
-            return Some(seconds * (rows as f64 / at.max(cheap as f64)).max(1.0));
-        }
-        let known = self.forward[step(rows)].get().is_some() || at >= STEPS[step(rows)] as f64;
-        if known {
-            return Some(seconds);
-        }
-        let tiles = |rows: f64| (rows.max(1.0) / cheap.max(1) as f64).ceil();
-        Some(seconds * (tiles(rows as f64) / tiles(at)).max(1.0))
+            true => (rows / below.last.max(cheap)).max(1.0),
+            false => tiles(rows) / tiles(below.last),
+        };
+        let believed = below.seconds * times;
+        let Some(above) = self.staircase.get(above) else {
+            return Some(believed);
+        };
+        let part = (rows - below.last) / (above.first - below.last);
+        let line = below.seconds + part * (above.seconds - below.seconds);
+        Some(match many {
+            true => line,
+            false => line.max(believed.min(above.seconds)),
+        })
     }
 
     /// Seconds of a review of so many rows of one text.
@@ -215,7 +241,8 @@ mod tests {
         assert_eq!(prices.forward(9, 8), Some(0.024));
         prices.reviewed(Duration::from_millis(16), timings(15, 9, 9), true);
         assert_eq!(prices.forward(9, 8), Some(0.015));
-        assert_eq!(prices.forward(5, 8), Some(0.012));
+        assert_eq!(prices.forward(5, 8), Some(0.0135));
+        assert_eq!(prices.forward(5, 4), Some(0.015));
     }
 
     #[test]

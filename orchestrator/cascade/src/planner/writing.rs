@@ -3,6 +3,8 @@
 //! The chance that a draft passes falls from token to token by what the author knows of each. Its distribution is carried
 //! along over a grid of logarithms: how many tokens will be written, and what they will be worth, for every length at once.
 
+use csd_level::prospects::BANDS;
+
 use super::acceptance::Outlook;
 
 /// Steps of the grid for a factor of e, and how many.
@@ -22,6 +24,27 @@ pub(super) struct Expected {
     pub(super) whole: f64,
 }
 
+/// One more token.
+struct Token {
+    /// The chance that it passes, whatever it will be.
+    passes: f64,
+    /// How many steps of the grid a draft falls by one of each band, and what part of a step besides.
+    falls: [(usize, f64); BANDS],
+}
+
+impl Token {
+    fn of(outlook: &Outlook, position: usize) -> Self {
+        let outlook = outlook.at(position);
+        Self {
+            passes: outlook.next(),
+            falls: outlook.passes.map(|passes| {
+                let fall = -passes.max(1e-6).ln() * FINE;
+                (fall as usize, fall - (fall as usize) as f64)
+            }),
+        }
+    }
+}
+
 /// Writing at most 0, 1, … `most` tokens behind a draft of `behind` tokens, where the forward for the n-th (from 0) must be
 /// expected to bring `least(n)` tokens.
 pub(super) fn expected(
@@ -30,7 +53,7 @@ pub(super) fn expected(
     least: impl Fn(usize) -> f64,
     most: usize,
 ) -> Vec<Expected> {
-    let survival = |step: usize| (-(step as f64) / FINE).exp();
+    let survival: [f64; STEPS] = std::array::from_fn(|step| (-(step as f64) / FINE).exp());
     let mut now = Expected {
         survival: 1.0,
         whole: 1.0,
@@ -41,25 +64,26 @@ pub(super) fn expected(
     let mut grid = [0.0; STEPS];
     grid[0] = 1.0;
     let mut ended = 0.0;
+    let mut token = Token::of(outlook, behind);
     while all.len() <= most && now.whole > 1e-3 {
         let written = all.len() - 1;
-        let outlook = outlook.at(behind + written);
-        let (next, least) = (outlook.next(), least(written));
-        let falls = outlook.passes.map(|passes| -passes.max(1e-6).ln() * FINE);
+        if Outlook::changes_at(behind + written) {
+            token = Token::of(outlook, behind + written);
+        }
+        let least = least(written);
         let mut after = [0.0; STEPS];
         let mut passing = 0.0;
         now.whole = 0.0;
         for (step, &mass) in grid.iter().enumerate().filter(|(_, mass)| **mass > 1e-6) {
-            if survival(step) * next < least {
-                ended += mass * survival(step);
+            if survival[step] * token.passes < least {
+                ended += mass * survival[step];
                 continue;
             }
             now.len += mass;
             now.whole += mass;
-            passing += mass * survival(step) * next;
-            for (share, fall) in outlook.bands.iter().zip(falls) {
-                let place = (step as f64 + fall).min((STEPS - 1) as f64);
-                let (below, part) = (place as usize, place.fract());
+            passing += mass * survival[step] * token.passes;
+            for (share, (steps, part)) in outlook.bands.iter().zip(token.falls) {
+                let below = (step + steps).min(STEPS - 1);
                 after[below] += mass * share * (1.0 - part);
                 after[(below + 1).min(STEPS - 1)] += mass * share * part;
             }

@@ -7,7 +7,7 @@
 //! - [`trial`]: arms side by side, prompt by prompt in turn; tuning
 //! - [`memory`]: what remembered texts are worth, apart from all that
 //! - [`account`]: calls, acceptance, and where the time went
-//! - [`interval`], [`score`]: what it comes to
+//! - [`interval`], [`score`], [`summary`]: what it comes to, in a cell and in all
 //! - [`probe`], [`costs`], [`record`]: what `csd plan` reasons about
 //! - [`table`], [`plot`]: how it is shown
 
@@ -22,6 +22,7 @@ pub(crate) mod record;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod server;
+pub(crate) mod summary;
 pub(crate) mod table;
 pub(crate) mod trial;
 pub(crate) mod workload;

@@ -13,6 +13,7 @@ use super::{
     memory::Gain,
     sample::Task,
     server::{Forwards, Server},
+    summary::Summary,
     trial::{Difference, Lane},
 };
 
@@ -28,6 +29,8 @@ pub(crate) struct Run {
     /// The hardware that levels pretended to run on, by level: then no time here is a measure of this machine.
     pub(crate) emulation: BTreeMap<String, String>,
     pub(crate) cells: Vec<Cell>,
+    /// Each arm over all cells.
+    pub(crate) summaries: Vec<Summary>,
 }
 
 /// All arms under the same conditions.

@@ -143,7 +143,8 @@ fn arm(score: &Score, prompts: usize) -> [String; 10] {
     ]
 }
 
-fn number(value: Option<f64>) -> String {
+/// Two digits, if there is anything.
+pub(crate) fn number(value: Option<f64>) -> String {
     value.map_or_else(String::new, |value| format!("{value:.2}"))
 }
 
@@ -198,7 +199,7 @@ fn time(times: &Times) -> String {
 }
 
 /// Columns as wide as their widest cell.
-fn table(titles: &[&str], rows: Vec<Vec<String>>) -> String {
+pub(crate) fn table(titles: &[&str], rows: Vec<Vec<String>>) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells

@@ -23,7 +23,7 @@ use crate::{
         sample::Task,
         score::{Cell, Conditions, Run},
         server::Server,
-        table,
+        summary, table,
         trial::{Lane, Trial, compare},
         workload::{Workload, clone_around},
     },
@@ -226,6 +226,7 @@ impl Args {
                 .flat_map(|server| server.emulation.clone())
                 .collect(),
             cells: Vec::new(),
+            summaries: Vec::new(),
         };
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| root.join("target/bench"));
@@ -245,11 +246,13 @@ impl Args {
                         .await?;
                     output::write(table::cell(&cell).as_bytes())?;
                     run.cells.push(cell);
+                    run.summaries = summary::summaries(&run.cells);
                     // At once: a run may be interrupted before its end.
                     write(&out, &run)?;
                 }
             }
         }
+        output::write(summary::shown(&run.summaries).as_bytes())?;
         output::line(format_args!("\nwritten to {}", out.display()))?;
         let differences: usize = run.cells.iter().map(|cell| cell.differences.len()).sum();
         ensure!(
@@ -418,6 +421,7 @@ fn machine() -> String {
 fn write(folder: &Path, run: &Run) -> Result<()> {
     let mut markdown = table::heading(run);
     markdown.extend(run.cells.iter().map(table::cell));
+    markdown += &summary::shown(&run.summaries);
     markdown.extend(run.cells.iter().map(table::details));
     let files = [
         ("bench.json", serde_json::to_string_pretty(run)?),
