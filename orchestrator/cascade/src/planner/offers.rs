@@ -17,8 +17,9 @@ use crate::strategy::{Manner, Situation, Turn, Worth};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
 pub(super) const ASSIST: usize = 4;
-/// The least chance to count with which a token is kept.
-const LEAST: f64 = 0.03;
+/// A chance to count with which a token of Max-Gram is not kept, whatever its row seems to cost: it costs more beside the
+/// rows of other texts.
+const FAINT: f64 = 0.03;
 /// Turns that are thought ahead.
 const HORIZON: usize = 16;
 
@@ -145,15 +146,16 @@ impl View<'_> {
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
         let all = writing::expected(&all, len, |_| worth(paid), room);
+        // What a row of the review costs, on average up to there.
+        let row = |tokens: usize| (review[len + tokens] - review[len]) / tokens as f64 * self.load;
         let offer = |wanted: usize| {
-            // What a row of the review costs, on average up to there.
-            let row = (review[len + wanted] - review[len]) / wanted as f64 * self.load;
             let prospects = Prospects {
                 own: own.passes.map(|passes| passes as f32),
                 assistant: assistant.passes.map(|passes| passes as f32),
                 next: own.next() as f32,
-                forward: worth(paid + row) as f32,
-                row: worth(row) as f32,
+                forward: worth(paid + row(wanted)) as f32,
+                // Max-Gram's tokens may go on to the end of the room: what is free for a few is not for so many.
+                row: worth(row(wanted).max(row(room))).max(FAINT / state.survival.max(1e-3)) as f32,
             };
             Offer {
                 turn: Turn {
@@ -351,8 +353,7 @@ impl View<'_> {
                 (token, Source::of(token).behind(situation.draft)),
             );
             survival *= chance * situation.worth.decay;
-            // Rows that seem to cost nothing alone do beside those of other texts.
-            if survival < LEAST {
+            if survival < FAINT {
                 break;
             }
             gain += survival;
