@@ -2,13 +2,14 @@
 //!
 //! - `settings`: what to load and how much it may take
 //! - `command`, `queue`: calls on their way to the thread, bounded
-//! - `active`, `scheduler`: the thread's life: which rows go into the next forward
+//! - `active`, `company`, `scheduler`: the thread's life: which rows go into the next forward, and when it begins
 //! - `forward_times`: forwards that take a given time
 //! - `gauges`: what is counted
 //! - `load`: from settings to a running engine
 
 mod active;
 mod command;
+mod company;
 mod forward_times;
 mod gauges;
 mod load;

@@ -27,6 +27,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Command>,
+    /// Whether one has come since the last offer.
+    fresh: bool,
     closed: bool,
 }
 
@@ -54,6 +56,7 @@ impl Queue {
             });
         }
         state.waiting.push_back(command);
+        state.fresh = true;
         drop(state);
         self.arrived.notify_one();
         Ok(())
@@ -79,6 +82,7 @@ impl Queue {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         state.sweep();
+        state.fresh = false;
         let offered = std::mem::take(&mut state.waiting);
         let count = offered.len();
         state.waiting = offered.into_iter().filter_map(take).collect();
@@ -87,6 +91,14 @@ impl Queue {
             state = timed.unwrap_or_else(PoisonError::into_inner).0;
         }
         !state.closed
+    }
+
+    /// Sleeps until a command has come that was not offered, at the latest until then.
+    pub(super) fn wait(&self, until: Instant) {
+        let state = self.lock();
+        let left = until.saturating_duration_since(Instant::now());
+        let idle = |state: &mut State| !state.fresh && !state.closed;
+        let _ = self.arrived.wait_timeout_while(state, left, idle);
     }
 
     /// Refuses commands from now on and forgets those that wait, whose callers learn so.

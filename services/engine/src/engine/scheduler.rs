@@ -14,6 +14,8 @@ use tracing::{Span, info_span};
 
 use super::{
     active::{Active, CHUNK},
+    command::Purpose,
+    company::Company,
     forward_times::ForwardTimes,
     gauges::Counters,
     queue::Queue,
@@ -80,6 +82,7 @@ pub(super) struct Scheduler<M: Model> {
     /// When the last forward ended.
     worked: Option<Instant>,
     forward_times: Option<ForwardTimes>,
+    company: Company,
     queue: Arc<Queue>,
     counters: Arc<Counters>,
 }
@@ -114,6 +117,7 @@ impl<M: Model> Scheduler<M> {
             batch: Batch::default(),
             worked: None,
             forward_times,
+            company: Company::default(),
             queue,
             counters,
         }
@@ -131,6 +135,9 @@ impl<M: Model> Scheduler<M> {
         while self.admit() {
             self.sweep();
             self.count_bytes();
+            if self.expects() {
+                continue;
+            }
             if self.choose() {
                 self.step();
                 self.count_bytes();
@@ -169,6 +176,9 @@ impl<M: Model> Scheduler<M> {
             };
             drop(command.waiting.take());
             self.counters.waited(waited);
+            if matches!(command.purpose, Purpose::Review(_)) {
+                self.company.came(call.session, command.submitted);
+            }
             self.active.push(Active {
                 timings: Timings {
                     queue: waited,
@@ -194,6 +204,21 @@ impl<M: Model> Scheduler<M> {
                 None => self.slots.release(active.slot),
             }
         }
+    }
+
+    /// Whether the next forward has waited a moment for a text that may join it; then it is to be considered anew.
+    fn expects(&mut self) -> bool {
+        let begun = |active: &Active| active.done > active.timings.cached || active.is_long();
+        if self.active.iter().any(begun) {
+            return false;
+        }
+        let session = |active: &Active| active.command.request.call.session;
+        let sessions: Vec<u64> = self.active.iter().map(session).collect();
+        let until = self.company.wait(&sessions, Instant::now());
+        until.is_some_and(|until| {
+            self.queue.wait(until);
+            true
+        })
     }
 
     /// Gives rows of the coming forward to calls. False when there is nothing to do.
@@ -236,6 +261,7 @@ impl<M: Model> Scheduler<M> {
         drop(caches);
         let took = began.elapsed();
         self.worked = Some(began + took);
+        self.company.forwarded(took, began + took);
         self.counters.forward(rows, turns.len(), took);
         self.slots.forwarded();
 
@@ -315,6 +341,10 @@ impl<M: Model> Scheduler<M> {
                 Some(Err(reason)) => Err(Error::Internal(reason)),
             };
             self.slots.release(active.slot);
+            if matches!(active.command.purpose, Purpose::Review(_)) {
+                let session = active.command.request.call.session;
+                self.company.answered(session, Instant::now());
+            }
             if let Some(next) = active.command.answer(result) {
                 self.queue.push_front(next);
             }

@@ -1,0 +1,140 @@
+//! Texts that come back: whether a forward had better wait for one that had a part in an earlier one.
+//!
+//! Texts that are written at the same time fall into turns: while the forward of some is computed, the others come back
+//! and wait it out, and so on, although one forward would do for all: reading the weights once. A moment's wait brings them
+//! together for good, where they come back soon enough.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+/// How much of a forward's time may be waited for others after one. Where all come back in time, a wait and one forward do
+/// what took two.
+const SHARE: f64 = 0.6;
+/// What one more observation counts in a mean.
+const WEIGHT: f64 = 0.2;
+/// How many mean deviations later than usual a text is still waited for.
+const LATE: f64 = 2.0;
+
+/// After so long a text is forgotten.
+const FORGOTTEN: Duration = Duration::from_secs(2);
+
+/// A text between two reviews.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    answered: Instant,
+    /// Seconds until it comes back, and by how much that varies; nothing of one that never did.
+    away: Option<(f64, f64)>,
+}
+
+/// The texts that had a part in the last forwards.
+#[derive(Debug, Default)]
+pub(super) struct Company {
+    texts: BTreeMap<u64, Text>,
+    /// Seconds of a forward, …
+    forward: f64,
+    /// … and when the last one ended.
+    ended: Option<Instant>,
+}
+
+impl Company {
+    /// A forward has taken so long.
+    pub(super) fn forwarded(&mut self, took: Duration, now: Instant) {
+        self.ended = Some(now);
+        let took = took.as_secs_f64();
+        let weight = if self.forward > 0.0 { WEIGHT } else { 1.0 };
+        self.forward += weight * (took - self.forward);
+    }
+
+    /// A text's review has been answered.
+    pub(super) fn answered(&mut self, session: u64, now: Instant) {
+        let away = self.texts.get(&session).and_then(|text| text.away);
+        let answered = now;
+        self.texts.insert(session, Text { answered, away });
+    }
+
+    /// A text came back then.
+    pub(super) fn came(&mut self, session: u64, then: Instant) {
+        let Some(text) = self.texts.get_mut(&session) else {
+            return;
+        };
+        let took = then.saturating_duration_since(text.answered).as_secs_f64();
+        text.away = Some(match text.away {
+            None => (took, took / 2.0),
+            Some((mean, deviation)) => (
+                mean + WEIGHT * (took - mean),
+                deviation + WEIGHT * ((took - mean).abs() - deviation),
+            ),
+        });
+    }
+
+    /// Until when a forward of these sessions should wait for another text, if it should. Who is later than usual is not
+    /// waited for: it has ended, or takes long over its draft.
+    pub(super) fn wait(&mut self, sessions: &[u64], now: Instant) -> Option<Instant> {
+        let ended = self.ended?;
+        let most = ended + Duration::try_from_secs_f64(self.forward * SHARE).ok()?;
+        self.texts
+            .retain(|_, text| now.saturating_duration_since(text.answered) < FORGOTTEN);
+        let others = self.texts.iter();
+        let others = others.filter(|(session, _)| !sessions.contains(session));
+        let until = others.filter_map(|(_, text)| text.latest());
+        until.filter(|&until| now < until && until <= most).min()
+    }
+}
+
+impl Text {
+    /// From when on it is not expected any more.
+    fn latest(&self) -> Option<Instant> {
+        let (mean, deviation) = self.away?;
+        let away = Duration::try_from_secs_f64(mean + LATE * deviation).ok()?;
+        Some(self.answered + away)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FORWARD: Duration = Duration::from_millis(20);
+
+    /// Two texts in turns: the first waits since a while when the second is answered, which usually comes back after so many
+    /// ms; how many ms later the forward should begin.
+    fn wait(away: u64) -> Option<u128> {
+        let mut company = Company::default();
+        let mut now = Instant::now();
+        for _ in 0..30 {
+            company.forwarded(FORWARD, now);
+            company.answered(2, now);
+            company.came(2, now + Duration::from_millis(away));
+            now += 2 * FORWARD;
+        }
+        company.forwarded(FORWARD, now);
+        company.answered(2, now);
+        let until = company.wait(&[1], now)?;
+        Some((until - now).as_millis())
+    }
+
+    #[test]
+    fn who_comes_back_soon_is_waited_for() {
+        assert!(wait(2).is_some_and(|wait| (2..4).contains(&wait)));
+        assert_eq!(wait(14), None);
+    }
+
+    #[test]
+    fn who_does_not_come_back_is_not_waited_for() {
+        let mut company = Company::default();
+        let now = Instant::now();
+        company.forwarded(FORWARD, now);
+        company.answered(2, now);
+        assert_eq!(company.wait(&[1], now), None, "nobody knows it");
+        company.came(2, now + Duration::from_millis(1));
+        let later = now + FORWARD;
+        company.forwarded(FORWARD, later);
+        company.answered(2, later);
+        assert!(company.wait(&[1], later).is_some());
+        assert_eq!(company.wait(&[1], later + FORWARD), None);
+        company.wait(&[1], later + FORGOTTEN);
+        assert!(company.texts.is_empty());
+    }
+}
