@@ -23,7 +23,8 @@ const BETWEEN: u64 = 32;
 const PROBE: usize = 3;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
 const LEAST: f64 = 0.01;
-/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one.
+/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one. Of
+/// every text's time that waits for the same forwards, for the others may wait for this one.
 const HOPE: f64 = 0.15;
 /// Token by token, all that is wanted.
 const ALONE: Manner = Manner::Write {
@@ -64,7 +65,7 @@ impl Planned {
             // A disappointment counts, a windfall does not: where nothing should be drafted, the least bad way to do so has
             // always been lucky.
             let sober = worth - beyond(offer).max(0.0);
-            sober > LEAST + HOPE * view.rate * paid
+            sober > LEAST + HOPE * view.rate * view.load * paid
         };
         let turn = best.filter(pays).map(|(offer, _)| offer.turn);
         Decision {
@@ -99,7 +100,7 @@ impl Planned {
         let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
         let hidden = situation.hidden.as_secs_f64();
         let seconds = (book.prices[last].around() - hidden).max(0.0);
-        let worth = brings - view.rate * seconds;
+        let worth = brings - view.rate * (1.0 + HOPE * (view.load - 1.0)) * seconds;
         (worth > 0.0).then_some(Decision {
             choice: Choice::Write,
             turn: Some(Turn {
@@ -140,7 +141,7 @@ impl Planned {
         let prices = &book.prices[level];
         let rows = situation.levels[level].rows;
         let cost = prices.write(wanted as f64, 0, rows);
-        let cost = cost.unwrap_or_else(|| prices.around()) + book.alone();
+        let cost = cost.unwrap_or_else(|| prices.around()) * self.load() + book.alone();
         if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
             return None;
         }
@@ -186,7 +187,8 @@ impl Planned {
         let other: Vec<Offer> = other.copied().collect();
         let (offer, worth) = view.best(situation, &other, |_| records.beyond(opening))?;
         let best = best.map_or(0.0, |(_, worth)| worth).max(0.0);
-        let given_up = (best - worth).max(0.0) / view.rate;
+        // Texts that share the target's forwards wait for each other.
+        let given_up = (best - worth).max(0.0) / view.rate * view.load;
         (book.explored + given_up <= EXPLORATION * book.seconds).then(|| Decision {
             choice: Choice::Probe,
             turn: Some(offer.turn),

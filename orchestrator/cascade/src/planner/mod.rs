@@ -46,10 +46,10 @@ use crate::strategy::{Drafted, Reviewed, Situation, Strategy, Turn, Worth, Wrote
 
 /// Rounds after which a level that was not used is worth another look.
 const STALE: u64 = 64;
-/// Rounds after which a level that was not used need not read every prompt, …
+/// Rounds after which a level that was not wanted need not read every prompt, …
 const IDLE: u64 = 4 * STALE;
 /// … but one in so many.
-const FORGOTTEN: u64 = 32;
+const FORGOTTEN: u64 = 8;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
 
@@ -82,8 +82,10 @@ struct Book {
     rounds: u64,
     /// Texts that were begun.
     texts: u64,
-    /// The round in which a level was last used in a draft for the target.
+    /// The round in which a level was last used in a draft for the target, …
     used: Vec<u64>,
+    /// … and not only to learn about it.
+    wanted: Vec<u64>,
     /// Seconds of all rounds, and of the turns that only taught.
     seconds: f64,
     explored: f64,
@@ -110,6 +112,7 @@ impl Planner {
         let book = Book {
             prices: vec![Prices::default(); levels],
             used: vec![0; levels],
+            wanted: vec![0; levels],
             decisions: Tally::new(levels),
             ..Book::default()
         };
@@ -131,7 +134,7 @@ impl Planner {
         book.texts += 1;
         let all = book.texts.is_multiple_of(FORGOTTEN);
         let of_use = |&level: &usize| {
-            let idle = book.rounds.saturating_sub(book.used[level]);
+            let idle = book.rounds.saturating_sub(book.wanted[level]);
             all || !book.prices[level].known() || idle <= IDLE
         };
         (1..book.prices.len()).filter(of_use).collect()
@@ -172,6 +175,8 @@ struct TextBook {
     pipelined: bool,
     /// A level that is asked only to learn about it.
     probed: Option<usize>,
+    /// Whether the draft under way for the target was begun only to learn.
+    learns: bool,
     /// What the opening of the draft under way was expected to bring.
     promise: Option<Promise>,
 }
@@ -201,8 +206,13 @@ impl Planned {
             acceptance: &book.bands[self.band].acceptance,
             text: &text.acceptance,
             rate: self.rate(book, text),
-            load: self.planner.texts.load(Ordering::Relaxed).max(1) as f64,
+            load: self.load(),
         }
+    }
+
+    /// Texts that share the target's forwards.
+    fn load(&self) -> f64 {
+        self.planner.texts.load(Ordering::Relaxed).max(1) as f64
     }
 
     /// Tokens a second: as this text was written lately, as others are, and never less than the target alone.
@@ -224,6 +234,13 @@ impl Strategy for Planned {
             let level = decision.level(situation);
             book.decisions.count(decision.choice, level);
             book.explored += decision.given_up;
+            let mut text = self.text();
+            if situation.reviewer == 0 {
+                text.learns = decision.choice == Choice::Probe;
+            }
+            if !text.learns && decision.turn.is_some() {
+                book.wanted[level] = book.rounds;
+            }
             if let Some(opening) = Opening::of(situation, decision.turn) {
                 let round = book.rounds;
                 let openings = &mut book.bands[self.band].openings;
@@ -233,7 +250,7 @@ impl Strategy for Planned {
                     worth: worth - openings.beyond(opening),
                     rate: decision.reasons.rate,
                 };
-                self.text().promise = decision.reasons.worth.map(promise);
+                text.promise = decision.reasons.worth.map(promise);
             }
             decision
         };
@@ -317,8 +334,8 @@ impl Strategy for Planned {
         book.used[report.level] = book.rounds;
         if text.probed == Some(report.level) {
             text.probed = None;
-            // The round is likely lost for anything else.
-            book.explored += report.took.as_secs_f64() + book.alone();
+            // The round is likely lost for anything else, and texts that share the target's forwards wait for each other.
+            book.explored += report.took.as_secs_f64() * self.load() + book.alone();
         }
     }
 
