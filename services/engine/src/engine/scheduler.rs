@@ -81,6 +81,8 @@ pub(super) struct Scheduler<M: Model> {
     batch: Batch,
     /// When the last forward ended.
     worked: Option<Instant>,
+    /// Whether calls wait that there is no room for.
+    crowded: bool,
     forward_times: Option<ForwardTimes>,
     company: Company,
     queue: Arc<Queue>,
@@ -116,6 +118,7 @@ impl<M: Model> Scheduler<M> {
             active: Vec::new(),
             batch: Batch::default(),
             worked: None,
+            crowded: false,
             forward_times,
             company: Company::default(),
             queue,
@@ -155,8 +158,10 @@ impl<M: Model> Scheduler<M> {
     fn admit(&mut self) -> bool {
         let queue = self.queue.clone();
         let idle = (self.worked).is_none_or(|worked| worked.elapsed() > PATIENCE);
+        self.crowded = false;
         queue.drain(self.active.is_empty(), |mut command| {
             if self.active.len() >= MOST_ACTIVE {
+                self.crowded = true;
                 return Some(command);
             }
             let call = &command.request.call;
@@ -172,6 +177,7 @@ impl<M: Model> Scheduler<M> {
                 urgent: idle && self.active.is_empty() || waited > call.timeout / 2,
             };
             let Some(claim) = self.slots.claim(wanted, || model.cache()) else {
+                self.crowded = true;
                 return Some(command);
             };
             drop(command.waiting.take());
@@ -209,7 +215,7 @@ impl<M: Model> Scheduler<M> {
     /// Whether the next forward has waited a moment for a text that may join it; then it is to be considered anew.
     fn expects(&mut self) -> bool {
         let begun = |active: &Active| active.done > active.timings.cached || active.is_long();
-        if self.active.iter().any(begun) {
+        if self.crowded || self.active.iter().any(begun) {
             return false;
         }
         let session = |active: &Active| active.command.request.call.session;
