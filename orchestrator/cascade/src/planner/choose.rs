@@ -23,8 +23,8 @@ const BETWEEN: u64 = 32;
 const PROBE: usize = 3;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
 const LEAST: f64 = 0.01;
-/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one. Of
-/// every text's time that waits for the same forwards, for the others may wait for this one.
+/// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one.
+/// Texts that share the target's forwards may wait for this one, so it is a share of the time of each.
 const HOPE: f64 = 0.15;
 /// Token by token, all that is wanted.
 const ALONE: Manner = Manner::Write {
@@ -100,6 +100,7 @@ impl Planned {
         let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
         let hidden = situation.hidden.as_secs_f64();
         let seconds = (book.prices[last].around() - hidden).max(0.0);
+        // No guess among several, so no hope to pay for but the other texts'.
         let worth = brings - view.rate * (1.0 + HOPE * (view.load - 1.0)) * seconds;
         (worth > 0.0).then_some(Decision {
             choice: Choice::Write,

@@ -67,7 +67,7 @@ pub(super) fn expected(
     let mut token = Token::of(outlook, behind);
     while all.len() <= most && now.whole > 1e-3 {
         let written = all.len() - 1;
-        if Outlook::changes_at(behind + written) {
+        if written > 0 && Outlook::changes_at(behind + written) {
             token = Token::of(outlook, behind + written);
         }
         let least = least(written);
@@ -100,8 +100,6 @@ pub(super) fn expected(
 
 #[cfg(test)]
 mod tests {
-    use csd_level::prospects::BANDS;
-
     use super::*;
 
     /// Two sorts of tokens, sure ones and others.

@@ -44,6 +44,11 @@ impl Command {
         from - 1
     }
 
+    /// Whether somebody waits for this review itself, not for a draft that it is a step of.
+    pub(super) fn is_review(&self) -> bool {
+        matches!(self.purpose, Purpose::Review(_))
+    }
+
     /// Itself, if anybody still wants the answer. A caller whose deadline has passed is told so.
     pub(super) fn wanted(self, now: Instant) -> Option<Self> {
         if self.is_cancelled() {

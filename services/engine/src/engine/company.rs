@@ -32,16 +32,13 @@ struct Text {
 #[derive(Debug, Default)]
 pub(super) struct Company {
     texts: BTreeMap<u64, Text>,
-    /// Seconds of a forward, …
+    /// Seconds of a forward.
     forward: f64,
-    /// … and when the last one ended.
-    ended: Option<Instant>,
 }
 
 impl Company {
     /// A forward has taken so long.
-    pub(super) fn forwarded(&mut self, took: Duration, now: Instant) {
-        self.ended = Some(now);
+    pub(super) fn forwarded(&mut self, took: Duration) {
         let took = took.as_secs_f64();
         let weight = if self.forward > 0.0 { WEIGHT } else { 1.0 };
         self.forward += weight * (took - self.forward);
@@ -69,10 +66,14 @@ impl Company {
         });
     }
 
-    /// Until when a forward of these sessions should wait for another text, if it should. Who is later than usual is not
-    /// waited for: it has ended, or takes long over its draft.
-    pub(super) fn wait(&mut self, sessions: &[u64], now: Instant) -> Option<Instant> {
-        let ended = self.ended?;
+    /// Until when a forward of these sessions should wait for another text, if it should; the last one ended then. Who is
+    /// later than usual is not waited for: it has ended, or takes long over its draft.
+    pub(super) fn wait(
+        &mut self,
+        sessions: &[u64],
+        ended: Instant,
+        now: Instant,
+    ) -> Option<Instant> {
         let most = ended + Duration::try_from_secs_f64(self.forward * SHARE).ok()?;
         self.texts
             .retain(|_, text| now.saturating_duration_since(text.answered) < FORGOTTEN);
@@ -104,14 +105,14 @@ mod tests {
         let mut company = Company::default();
         let mut now = Instant::now();
         for _ in 0..30 {
-            company.forwarded(FORWARD, now);
+            company.forwarded(FORWARD);
             company.answered(2, now);
             company.came(2, now + Duration::from_millis(away));
             now += 2 * FORWARD;
         }
-        company.forwarded(FORWARD, now);
+        company.forwarded(FORWARD);
         company.answered(2, now);
-        let until = company.wait(&[1], now)?;
+        let until = company.wait(&[1], now, now)?;
         Some((until - now).as_millis())
     }
 
@@ -125,16 +126,16 @@ mod tests {
     fn who_does_not_come_back_is_not_waited_for() {
         let mut company = Company::default();
         let now = Instant::now();
-        company.forwarded(FORWARD, now);
+        company.forwarded(FORWARD);
         company.answered(2, now);
-        assert_eq!(company.wait(&[1], now), None, "nobody knows it");
+        assert_eq!(company.wait(&[1], now, now), None, "nobody knows it");
         company.came(2, now + Duration::from_millis(1));
         let later = now + FORWARD;
-        company.forwarded(FORWARD, later);
+        company.forwarded(FORWARD);
         company.answered(2, later);
-        assert!(company.wait(&[1], later).is_some());
-        assert_eq!(company.wait(&[1], later + FORWARD), None);
-        company.wait(&[1], later + FORGOTTEN);
+        assert!(company.wait(&[1], later, later).is_some());
+        assert_eq!(company.wait(&[1], later, later + FORWARD), None);
+        company.wait(&[1], later, later + FORGOTTEN);
         assert!(company.texts.is_empty());
     }
 }

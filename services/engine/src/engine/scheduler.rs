@@ -14,7 +14,6 @@ use tracing::{Span, info_span};
 
 use super::{
     active::{Active, CHUNK},
-    command::Purpose,
     company::Company,
     forward_times::ForwardTimes,
     gauges::Counters,
@@ -182,7 +181,7 @@ impl<M: Model> Scheduler<M> {
             };
             drop(command.waiting.take());
             self.counters.waited(waited);
-            if matches!(command.purpose, Purpose::Review(_)) {
+            if command.is_review() {
                 self.company.came(call.session, command.submitted);
             }
             self.active.push(Active {
@@ -220,11 +219,11 @@ impl<M: Model> Scheduler<M> {
         }
         let session = |active: &Active| active.command.request.call.session;
         let sessions: Vec<u64> = self.active.iter().map(session).collect();
-        let until = self.company.wait(&sessions, Instant::now());
-        until.is_some_and(|until| {
-            self.queue.wait(until);
-            true
-        })
+        let company = &mut self.company;
+        let until = self
+            .worked
+            .and_then(|ended| company.wait(&sessions, ended, Instant::now()));
+        until.inspect(|&until| self.queue.wait(until)).is_some()
     }
 
     /// Gives rows of the coming forward to calls. False when there is nothing to do.
@@ -267,7 +266,7 @@ impl<M: Model> Scheduler<M> {
         drop(caches);
         let took = began.elapsed();
         self.worked = Some(began + took);
-        self.company.forwarded(took, began + took);
+        self.company.forwarded(took);
         self.counters.forward(rows, turns.len(), took);
         self.slots.forwarded();
 
@@ -347,7 +346,7 @@ impl<M: Model> Scheduler<M> {
                 Some(Err(reason)) => Err(Error::Internal(reason)),
             };
             self.slots.release(active.slot);
-            if matches!(active.command.purpose, Purpose::Review(_)) {
+            if active.command.is_review() {
                 let session = active.command.request.call.session;
                 self.company.answered(session, Instant::now());
             }
