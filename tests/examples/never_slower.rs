@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Parser, ValueEnum};
+use csd_level::noise::{Noise, Purpose};
 use csd_tests::{binary, enlarged::enlarged, root};
 use safetensors::SafeTensors;
 use serde_json::Value;
@@ -156,7 +157,6 @@ fn shuffled(source: &Path, copy: &Path) -> Result<PathBuf> {
     let mut bytes = fs::read(&path)?;
     let (header, tensors) = SafeTensors::read_metadata(&bytes)?;
     let weights = size_of::<u64>() + header;
-    let mut random = 1u64;
     for tensor in tensors.tensors().values() {
         let (start, end) = tensor.data_offsets;
         if tensor.dtype != safetensors::Dtype::BF16 {
@@ -168,12 +168,10 @@ fn shuffled(source: &Path, copy: &Path) -> Result<PathBuf> {
         }
         let weights = &mut bytes[weights + start..weights + end];
         let weights = weights.as_chunks_mut::<2>().0;
-        // Knuth's multiplier; its high bits are what is random.
         for index in (1..weights.len()).rev() {
-            random = random
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            weights.swap(index, (random >> 33) as usize % (index + 1));
+            // By its place: tensors come in another order at every run.
+            let noise = Noise::new(start as u64, index, Purpose::Coupling);
+            weights.swap(index, noise.bits(0) as usize % (index + 1));
         }
     }
     fs::write(&path, bytes)?;
