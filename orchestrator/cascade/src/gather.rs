@@ -121,7 +121,7 @@ impl Gather {
         let mut tokens = more.tokens.as_slice();
         if let Some(owed) = owed {
             tokens = match tokens.split_first() {
-                Some((guess, rest)) if guess.id == owed => rest,
+                Some((guess, rest)) if self.is_right(guess, owed) => rest,
                 _ => return,
             };
         }
@@ -150,8 +150,8 @@ impl Gather {
     pub(crate) fn confirm(&mut self, token: Token, room: usize) -> bool {
         self.room = room;
         self.guessing = false;
-        match self.draft.tokens.first().map(|guess| guess.id) {
-            Some(guess) if guess != token => return false,
+        match self.draft.tokens.first() {
+            Some(guess) if !self.is_right(guess, token) => return false,
             Some(_) => drop(self.draft.tokens.remove(0)),
             None if self.turn.is_some() => {
                 self.owed = Some(token);
@@ -161,6 +161,13 @@ impl Gather {
         }
         self.request.context.extend([token]);
         true
+    }
+
+    /// Whether the target has added what was guessed.
+    fn is_right(&self, guess: &DraftToken, token: Token) -> bool {
+        let right = guess.id == token;
+        self.strategy.guessed(guess, right);
+        right
     }
 
     /// The draft as a strategy sees it: without the guess, which is not for review.
@@ -181,7 +188,13 @@ impl Gather {
             room: self.room.saturating_sub(draft.len()),
             worth: self.worth,
             hidden: self.hidden.saturating_sub(self.cascade.clock().now()),
+            guessing: self.guesses(),
         }
+    }
+
+    /// Whether the next token is a guess.
+    fn guesses(&self) -> bool {
+        self.guessing && self.draft.tokens.is_empty()
     }
 
     fn begin(&mut self) -> bool {
@@ -194,7 +207,7 @@ impl Gather {
         let Some(mut next) = self.strategy.next(&situation) else {
             return false;
         };
-        if self.guessing && self.draft.tokens.is_empty() {
+        if self.guesses() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
         let span = self.span(&levels, &next);

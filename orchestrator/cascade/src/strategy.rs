@@ -72,6 +72,9 @@ pub struct Situation<'a> {
     pub worth: Worth,
     /// For how long drafting still hides behind a review that is under way.
     pub hidden: Duration,
+    /// Whether the next token to be drafted is a guess at one that the target is about to add itself: only behind that very
+    /// token does the rest count.
+    pub guessing: bool,
 }
 
 /// How a level takes its turn.
@@ -201,6 +204,9 @@ pub trait Strategy: Send + Sync {
 
     /// A level has reviewed.
     fn reviewed(&self, _report: &Reviewed<'_>) {}
+
+    /// A guess at a token that the target was about to add itself was right or not.
+    fn guessed(&self, _guess: &DraftToken, _right: bool) {}
 
     /// A call of a level has failed after so long.
     fn failed(&self, _level: usize, _took: Duration) {}

@@ -14,6 +14,9 @@ use csd_tests::root;
 
 use crate::{Args, remembered::Remembered};
 
+/// Milliseconds to a level on the same host and back.
+const NEAR: f64 = 0.05;
+
 /// The bundled family.
 pub(crate) struct Family {
     models: Vec<Arc<Remembered>>,
@@ -60,24 +63,30 @@ impl Family {
         args: &Args,
         round_trip: f64,
     ) -> Result<Arc<Cascade>> {
-        let price = |ms| Price::ms(ms, args.rows, round_trip);
+        let price = |ms, link| Price::ms(ms, args.rows, link);
         let host = Host::default();
         let models = self.models.iter().zip(&args.forward);
         let mut levels: Vec<Arc<dyn Level>> = Vec::new();
         for (model, &ms) in models {
-            let level = Timed::new(model.clone(), price(ms), time);
+            let drafts = model.description().assisted;
+            let link = if drafts || !args.near_target {
+                round_trip
+            } else {
+                NEAR
+            };
+            let level = Timed::new(model.clone(), price(ms, link), time);
             let level = match args.one_host {
                 true => level.on(&host),
                 false => level,
             };
-            levels.push(match model.description().assisted {
+            levels.push(match drafts {
                 true => Arc::new(level.assisted(self.max_gram.clone())),
                 false => Arc::new(level),
             });
         }
         levels.push(Arc::new(Timed::new(
             self.max_gram.clone(),
-            price(0.0),
+            price(0.0, round_trip),
             time,
         )));
         let limits = Limits {

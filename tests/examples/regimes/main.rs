@@ -17,7 +17,7 @@ use csd_tests::prompts::{self, Golden};
 
 use self::{
     family::Family,
-    world::{Arm, World},
+    world::{Arm, Lessons, World},
 };
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -25,6 +25,14 @@ enum Workload {
     Arithmetic,
     ArithmeticLong,
     Code,
+}
+
+impl Workload {
+    fn prompts(self, golden: &[Golden], most: usize) -> Vec<&Golden> {
+        let kind = if self == Self::Code { "code" } else { "math" };
+        let prompts = golden.iter().filter(|line| line.kind == kind);
+        prompts.take(most).collect()
+    }
 }
 
 /// A way to draft.
@@ -53,6 +61,9 @@ struct Args {
         default_value = "arithmetic,arithmetic-long,code"
     )]
     workload: Vec<Workload>,
+    /// What the planner has learnt on instead: its workload changes, then.
+    #[arg(long, value_enum)]
+    learnt_on: Option<Workload>,
     /// Prompts of each, at most 40.
     #[arg(long, default_value_t = 40)]
     prompts: usize,
@@ -74,6 +85,9 @@ struct Args {
     /// Milliseconds to each level and back.
     #[arg(long, value_delimiter = ',', default_value = "0.2")]
     round_trip: Vec<f64>,
+    /// The target is where texts are written: only its drafters are behind links.
+    #[arg(long)]
+    near_target: bool,
     /// Who writes.
     #[arg(
         long,
@@ -107,18 +121,16 @@ fn main() -> Result<()> {
         "workload", "link ms", "arm", "K", "tokens/s", "target", "a round", "takes ms"
     );
     for &workload in &args.workload {
-        let kind = if workload == Workload::Code {
-            "code"
-        } else {
-            "math"
-        };
-        let prompts = golden.iter().filter(|line| line.kind == kind);
-        let prompts: Vec<&Golden> = prompts.take(args.prompts).collect();
+        let prompts = workload.prompts(&golden, args.prompts);
         ensure!(prompts.len() > 1, "one prompt cannot be halved");
+        let lessons = args.learnt_on.map(|other| Lessons {
+            workload: other,
+            prompts: other.prompts(&golden, args.prompts),
+        });
         for &round_trip in &args.round_trip {
             let world = World::new(&family, &args, workload, round_trip)?;
             let arms = args.arm.iter();
-            let arms = arms.map(|&way| world.arm(way, &prompts, args.halves));
+            let arms = arms.map(|&way| world.arm(way, &prompts, args.halves, lessons.as_ref()));
             let arms: Vec<Arm> = arms.collect::<Result<_>>()?;
             let alone = arms.iter().find(|arm| arm.way == Way::Target);
             let workload = name(workload);

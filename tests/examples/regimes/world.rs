@@ -52,6 +52,12 @@ pub(crate) struct Arm {
     pub(crate) pace: Pace,
 }
 
+/// Other texts than those that are scored.
+pub(crate) struct Lessons<'a> {
+    pub(crate) workload: Workload,
+    pub(crate) prompts: Vec<&'a Golden>,
+}
+
 /// Levels that can write, and what.
 pub(crate) struct World {
     cascade: Arc<Cascade>,
@@ -76,8 +82,15 @@ impl World {
         })
     }
 
-    /// What a way comes to, chosen or taught on some prompts and scored on others, over every way to halve them.
-    pub(crate) fn arm(&self, way: Way, prompts: &[&Golden], halves: u8) -> Result<Arm> {
+    /// What a way comes to, chosen or taught on some prompts and scored on others, over every way to halve them; or taught
+    /// by other lessons.
+    pub(crate) fn arm(
+        &self,
+        way: Way,
+        prompts: &[&Golden],
+        halves: u8,
+        lessons: Option<&Lessons<'_>>,
+    ) -> Result<Arm> {
         let (mut k, mut pace) = (None, Pace::default());
         for half in 0..usize::from(halves) {
             let mut prompts = prompts.to_vec();
@@ -89,7 +102,14 @@ impl World {
                 Way::TwoModel => self.fastest(by_one(&[0, 1])?, learnt, scored)?,
                 Way::MaxGram => self.fastest(by_one(&[2])?, learnt, scored)?,
                 Way::Chain => self.fastest(chains()?, learnt, scored)?,
-                Way::Planner => (String::new(), self.planner(learnt, scored)?),
+                Way::Planner => {
+                    let (workload, learnt) = match lessons {
+                        Some(lessons) => (lessons.workload, lessons.prompts.as_slice()),
+                        None => (self.workload, learnt),
+                    };
+                    let pace = self.planner(workload, learnt, scored)?;
+                    (String::new(), pace)
+                }
             };
             k.get_or_insert(of_half);
             pace.add(taken);
@@ -102,9 +122,14 @@ impl World {
     }
 
     /// Writes a text; how many tokens in how many rounds.
-    async fn text(&self, strategy: Arc<dyn Strategy>, prompt: &Golden) -> Result<(usize, usize)> {
+    async fn text(
+        &self,
+        workload: Workload,
+        strategy: Arc<dyn Strategy>,
+        prompt: &Golden,
+    ) -> Result<(usize, usize)> {
         let levels = self.cascade.levels();
-        let (length, ends) = match self.workload {
+        let (length, ends) = match workload {
             Workload::ArithmeticLong => (160, Vec::new()),
             _ => (96, levels[0].description().end_tokens.clone()),
         };
@@ -136,11 +161,16 @@ impl World {
         unreachable!("a round writes a token")
     }
 
-    fn write(&self, strategy: impl Fn() -> Arc<dyn Strategy>, prompts: &[&Golden]) -> Result<Pace> {
+    fn write(
+        &self,
+        workload: Workload,
+        strategy: impl Fn() -> Arc<dyn Strategy>,
+        prompts: &[&Golden],
+    ) -> Result<Pace> {
         let mut pace = Pace::default();
         for prompt in prompts {
             let begun = self.time.now();
-            let text = self.time.run(self.text(strategy(), prompt));
+            let text = self.time.run(self.text(workload, strategy(), prompt));
             let (tokens, rounds) = text.context("a text never ends")??;
             let seconds = (self.time.now() - begun).as_secs_f64();
             pace.add(Pace {
@@ -156,7 +186,7 @@ impl World {
 
     fn fixed(&self, plan: &Plan, prompts: &[&Golden]) -> Result<Pace> {
         let plan: Arc<dyn Strategy> = Arc::new(plan.clone());
-        self.write(|| plan.clone(), prompts)
+        self.write(self.workload, || plan.clone(), prompts)
     }
 
     /// K of the plan that is the fastest on some prompts, and what others take in it.
@@ -180,12 +210,12 @@ impl World {
         Ok((format!("{:?}{beside}", plan.k()), self.fixed(plan, scored)?))
     }
 
-    fn planner(&self, learnt: &[&Golden], prompts: &[&Golden]) -> Result<Pace> {
+    fn planner(&self, workload: Workload, learnt: &[&Golden], prompts: &[&Golden]) -> Result<Pace> {
         let planner = Arc::new(Planner::new(self.cascade.levels().len()));
         let text = || -> Arc<dyn Strategy> { Arc::new(planner.text(self.temperature)) };
         for _ in 0..LESSONS {
-            self.write(text, learnt)?;
+            self.write(workload, text, learnt)?;
         }
-        self.write(text, prompts)
+        self.write(self.workload, text, prompts)
     }
 }

@@ -9,9 +9,10 @@ use csd_level::Kind;
 
 use super::{
     Book, Planned, STALE, TextBook,
+    acceptance::Source,
     decision::{Choice, Decision, Reasons},
-    offers::{Offer, View, may_ask},
-    openings::{Opening, opens},
+    offers::{Offer, View, guess, may_ask},
+    openings::{Opening, begins, opens},
 };
 use crate::strategy::{Manner, Situation, Turn};
 
@@ -44,8 +45,23 @@ impl Planned {
             return decision;
         }
         let view = self.view(book, text);
+        let surplus = self.surplus(book, text);
+        let Some(given_up) = self.dares(book, text, situation, surplus) else {
+            return Decision {
+                choice: Choice::HandIn,
+                turn: None,
+                reasons: Reasons {
+                    worth: Some(surplus),
+                    ..Reasons::priced(view.rate)
+                },
+                given_up: 0.0,
+            };
+        };
         if let Some(decision) = self.look_up(book, text, &view, situation) {
-            return decision;
+            return Decision {
+                given_up,
+                ..decision
+            };
         }
         let offers = view.offers(situation);
         let openings = &book.bands[self.band].openings;
@@ -76,8 +92,24 @@ impl Planned {
             },
             turn,
             reasons: reasons.unwrap_or_else(|| Reasons::priced(view.rate)),
-            given_up: 0.0,
+            given_up: turn.map_or(0.0, |_| given_up),
         }
+    }
+
+    /// Whether to draft at all, though drafts are expected to come to this; and seconds that are given up to see whether
+    /// they still do.
+    fn dares(
+        &self,
+        book: &Book,
+        text: &TextBook,
+        situation: &Situation<'_>,
+        surplus: f64,
+    ) -> Option<f64> {
+        if !begins(situation) || surplus >= 0.0 || text.tries {
+            return Some(0.0);
+        }
+        let given_up = -surplus * book.alone() * self.load();
+        (book.explored + given_up <= EXPLORATION * book.seconds).then_some(given_up)
     }
 
     /// Max-Gram first, where what it may know is worth the hop: nothing is lost but the time if it knows nothing.
@@ -97,7 +129,9 @@ impl Planned {
             return None;
         }
         let brings = book.bands[self.band].statistical.with_prior(0.5, 2.0);
-        let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation);
+        let own = view.outlook(situation, &[Source::wrote(last)], true);
+        let right = guess(situation, own.at(situation.draft.len()).next());
+        let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation) * right;
         let hidden = situation.hidden.as_secs_f64();
         let seconds = (book.prices[last].around() - hidden).max(0.0);
         // No guess among several, so no hope to pay for but the other texts'.

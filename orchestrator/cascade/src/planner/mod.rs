@@ -2,7 +2,7 @@
 //!
 //! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `openings` (what
 //! came of such promises), `writing` (how far a level will go that stops by itself), `prices` (what calls cost),
-//! `acceptance` (how drafted tokens fare), `trial` (whether to draft during reviews), `patience` (whether to wait for levels
+//! `acceptance` (how drafted tokens fare), `surplus` (what drafts bring in the end), `trial` (whether to draft during reviews), `patience` (whether to wait for levels
 //! that read a prompt), `refusals` (what to prepare for then), `decision` (what was decided and why, for whoever watches),
 //! `mean` (what they all count with).
 //!
@@ -18,6 +18,7 @@ mod openings;
 mod patience;
 mod prices;
 mod refusals;
+mod surplus;
 mod trial;
 mod writing;
 
@@ -40,6 +41,7 @@ use self::{
     openings::{Opening, Openings, Promise},
     patience::Patience,
     prices::Prices,
+    surplus::Surplus,
     trial::Trial,
 };
 use crate::strategy::{Drafted, Reviewed, Situation, Strategy, Turn, Worth, Wrote};
@@ -50,6 +52,8 @@ const STALE: u64 = 64;
 const IDLE: u64 = 4 * STALE;
 /// … but one in so many.
 const FORGOTTEN: u64 = 8;
+/// Of a target's forward: who waits for less has not waited for a draft.
+const AT_ONCE: f64 = 0.05;
 /// Bands of temperature that learn apart: greedy, usual, high.
 const BANDS: usize = 3;
 
@@ -69,6 +73,7 @@ struct Band {
     rate: Rate<256>,
     /// What asking Max-Gram has brought a draft, in tokens.
     statistical: Mean<64>,
+    surplus: Surplus<32>,
     openings: Openings,
     trial: Trial,
     patience: Patience,
@@ -171,6 +176,9 @@ struct TextBook {
     acceptance: TextAcceptance,
     rate: Rate<16>,
     statistical: Mean<12>,
+    surplus: Surplus<16>,
+    /// Whether drafts are under way that are expected to lose, to learn whether they still do.
+    tries: bool,
     /// Whether levels draft beside the review that is under way.
     pipelined: bool,
     /// A level that is asked only to learn about it.
@@ -210,6 +218,12 @@ impl Planned {
         }
     }
 
+    /// Tokens that a draft of this text is expected to bring beyond the target alone, by what others have.
+    fn surplus(&self, book: &Book, text: &TextBook) -> f64 {
+        text.surplus
+            .expected(book.bands[self.band].surplus.expected(0.0))
+    }
+
     /// Texts that share the target's forwards.
     fn load(&self) -> f64 {
         self.planner.texts.load(Ordering::Relaxed).max(1) as f64
@@ -238,6 +252,7 @@ impl Strategy for Planned {
             if situation.reviewer == 0 {
                 text.learns = decision.choice == Choice::Probe;
             }
+            text.tries |= decision.given_up > 0.0;
             if !text.learns && decision.turn.is_some() {
                 book.wanted[level] = book.rounds;
             }
@@ -364,6 +379,14 @@ impl Strategy for Planned {
         text.pipelined &= report.level > 0;
     }
 
+    fn guessed(&self, guess: &DraftToken, right: bool) {
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        let acceptance = &mut book.bands[self.band].acceptance;
+        let guess = std::slice::from_ref(guess);
+        acceptance.observe(&mut text.acceptance, 0, guess, usize::from(right));
+    }
+
     fn failed(&self, level: usize, took: Duration) {
         self.planner.book().prices[level].failed(took);
     }
@@ -375,15 +398,23 @@ impl Strategy for Planned {
         book.rounds += 1;
         book.seconds += seconds;
         text.rate.observe(tokens, seconds);
-        let drafting = seconds - book.alone();
+        let alone = book.alone();
+        let drafting = seconds - alone;
         let band = &mut book.bands[self.band];
         if let Some(promise) = text.promise.take() {
             band.openings.came_to(&promise, tokens - 1.0, drafting);
         }
         band.rate.observe(tokens, seconds);
+        text.tries = false;
+        let waited = report.drafting.as_secs_f64() > AT_ONCE * alone;
+        if (report.drafted > 0 || waited) && !text.learns {
+            band.surplus.observe(tokens, seconds, alone);
+            text.surplus.observe(tokens, seconds, alone);
+        }
         if !report.resumed && report.drafted > 0 {
-            let seconds = report.drafting.as_secs_f64();
-            band.trial.drafted(seconds, report.foreseen);
+            let drafting = report.drafting.as_secs_f64();
+            band.trial
+                .drafted(drafting, seconds - drafting, report.foreseen);
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) struct Offer {
     pub(super) gain: f64,
     /// The chance that all of it passes.
     survival: f64,
+    /// The chance that the guess before it is right, 1 where none is needed: else all of it is for nothing.
+    guess: f64,
     /// How long it takes.
     pub(super) seconds: f64,
 }
@@ -66,6 +68,8 @@ struct State {
     survival: f64,
     len: f64,
     hidden: f64,
+    /// Whether a guess must be drafted first.
+    guessing: bool,
 }
 
 impl View<'_> {
@@ -103,7 +107,12 @@ impl View<'_> {
     }
 
     /// The outlook for tokens of some sources in this situation.
-    fn outlook(&self, situation: &Situation<'_>, sources: &[Source], stated: bool) -> Outlook {
+    pub(super) fn outlook(
+        &self,
+        situation: &Situation<'_>,
+        sources: &[Source],
+        stated: bool,
+    ) -> Outlook {
         let reviewer = situation.reviewer;
         let acceptance = self.acceptance;
         let sources: Vec<_> = sources
@@ -141,11 +150,13 @@ impl View<'_> {
             self.outlook(situation, &all, false),
         );
         let len = situation.draft.len();
+        let guesses = f64::from(u8::from(situation.guessing));
         let hidden = situation.hidden.as_secs_f64() > prices.opening() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
-        let all = writing::expected(&all, len, |_| worth(paid), room);
+        let guess = guess(situation, all.at(len).next());
+        let all = writing::expected(&all, len, |_| worth(paid) / guess, room);
         // What a row of the review costs, on average up to there.
         let row = |tokens: usize| (review[len + tokens] - review[len]) / tokens as f64 * self.load;
         let offer = |wanted: usize| {
@@ -171,7 +182,8 @@ impl View<'_> {
                 whole: all[wanted].whole,
                 gain: all[wanted].gain,
                 survival: all[wanted].survival,
-                seconds: prices.opening() + forward * all[wanted].len.max(1.0),
+                guess,
+                seconds: prices.opening() + forward * (all[wanted].len.max(1.0) + guesses),
             }
         };
         // The length that is worth most by itself, and shorter ones, for what another level may add.
@@ -231,6 +243,12 @@ impl View<'_> {
             pass *= self.next(situation, approved, position);
             gain += own + passing * pass;
         }
+        let right = {
+            let passes = drafts.get(1).map_or(0.0, |first| first.gain);
+            let position = situation.draft.len();
+            passes * self.next(situation, approved, position)
+                + (1.0 - passes) * self.next(situation, corrected, position)
+        };
         let reviewed = written.round() as usize;
         Some(Offer {
             turn: Turn {
@@ -243,6 +261,7 @@ impl View<'_> {
             whole: 0.0,
             gain,
             survival,
+            guess: guess(situation, right),
             seconds: write + self.prices[level].review(reviewed + 1, rows(level))?,
         })
     }
@@ -281,7 +300,7 @@ impl View<'_> {
             let (worth, after) = self.take(&rows, offer, state);
             let follow = |next: &Offer| self.follow(&rows, next, after);
             let then = offers.iter().map(follow).fold(0.0, f64::max);
-            (*offer, worth + then + beyond(offer))
+            (*offer, worth + offer.guess * then + beyond(offer))
         });
         valued.max_by(|a, b| a.1.total_cmp(&b.1))
     }
@@ -291,6 +310,7 @@ impl View<'_> {
             survival: self.survival(situation),
             len: situation.draft.len() as f64,
             hidden: situation.hidden.as_secs_f64(),
+            guessing: situation.guessing,
         }
     }
 
@@ -298,11 +318,14 @@ impl View<'_> {
     fn take(&self, rows: &[f64], offer: &Offer, state: State) -> (f64, State) {
         let seconds = (offer.seconds - state.hidden).max(0.0);
         let more = offer.review(rows, state.len) - at(rows, state.len);
-        let worth = state.survival * offer.gain - self.rate * (seconds + self.load * more);
+        let brings = state.survival * offer.gain - self.rate * self.load * more;
+        let guess = if state.guessing { offer.guess } else { 1.0 };
+        let worth = guess * brings - self.rate * seconds;
         let after = State {
             survival: state.survival * offer.survival,
             len: state.len + offer.len,
             hidden: (state.hidden - offer.seconds).max(0.0),
+            guessing: false,
         };
         (worth, after)
     }
@@ -375,6 +398,11 @@ fn at(rows: &[f64], len: f64) -> f64 {
 /// Who stands behind tokens that a level's own Max-Gram is sure of.
 fn maxgram(situation: &Situation<'_>, assist: usize) -> Option<Source> {
     (assist > 0).then(|| Source::wrote(situation.levels.len() - 1))
+}
+
+/// The chance that a guess is right which is as good as this, if one is needed.
+pub(super) fn guess(situation: &Situation<'_>, chance: f64) -> f64 {
+    if situation.guessing { chance } else { 1.0 }
 }
 
 /// Whether a level may take a turn at all.

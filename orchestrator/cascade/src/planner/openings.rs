@@ -39,9 +39,14 @@ impl Opening {
     }
 }
 
+/// Whether nothing is drafted yet for the target.
+pub(super) fn begins(situation: &Situation<'_>) -> bool {
+    situation.reviewer == 0 && situation.draft.is_empty()
+}
+
 /// Whether nothing is drafted yet, and the target waits.
 pub(super) fn opens(situation: &Situation<'_>) -> bool {
-    situation.reviewer == 0 && situation.draft.is_empty() && situation.hidden.is_zero()
+    begins(situation) && situation.hidden.is_zero()
 }
 
 /// What an opening was expected to be worth.

@@ -20,7 +20,7 @@ const GOLDEN: f64 = 0.618_033_988_749_895;
 pub(super) struct Trial {
     /// How long reviews take for what was expected of them: without and with drafting beside them.
     reviews: [Mean<48>; 2],
-    /// Seconds of drafting that a round waits for when nothing was drafted before.
+    /// Seconds of drafting that a round waits for when nothing was drafted before, as far as a review hides them.
     drafting: Mean<60>,
     /// How often what was drafted ahead fits.
     fits: Mean<60>,
@@ -50,10 +50,10 @@ impl Trial {
         self.reviews[usize::from(beside)].observe(times);
     }
 
-    /// A round whose draft began with nothing waited for so many seconds of drafting. `fits`: what was drafted ahead fits what
-    /// its review said, or would have.
-    pub(super) fn drafted(&mut self, seconds: f64, fits: bool) {
-        self.drafting.observe(seconds);
+    /// A round whose draft began with nothing waited for so many seconds of drafting, of which its review can hide no more
+    /// than its own. `fits`: what was drafted ahead fits what its review said, or would have.
+    pub(super) fn drafted(&mut self, seconds: f64, review: f64, fits: bool) {
+        self.drafting.observe(seconds.min(review));
         self.fits.observe(f64::from(u8::from(fits)));
     }
 }
@@ -72,7 +72,7 @@ mod tests {
             beside += u32::from(way);
             let anyway = if round % 2 == 0 { uneven } else { 1.0 };
             trial.reviewed(way, anyway * if way { slowdown } else { 1.0 });
-            trial.drafted(0.004, true);
+            trial.drafted(0.004, 0.010, true);
         }
         f64::from(beside) / 2000.0
     }
@@ -99,7 +99,7 @@ mod tests {
             let (way, lost) = trial.next(0.010);
             given_up += lost;
             trial.reviewed(way, if way { 1.6 } else { 1.0 });
-            trial.drafted(0.004, true);
+            trial.drafted(0.004, 0.010, true);
         }
         assert!(given_up > 0.0 && given_up < 2000.0 * 0.010 * 2.0 * EXPLORATION);
     }
