@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use csd_level::{BoxFuture, Description, DraftToken, Result, Statistics, Token};
+use csd_level::{BoxFuture, Description, DraftToken, Result, Rule, Statistics, Token};
 use csd_names as names;
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     Cascade, Request, Strategy,
+    audition::Audition,
     strategy::{Levels, Manner, Situation, Turn, Worth},
     turn::{self, Written},
 };
@@ -210,7 +211,8 @@ impl Gather {
         if self.guesses() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
-        let span = self.span(&levels, &next);
+        let ahead = self.guessing || self.hidden > self.cascade.clock().now();
+        let span = self.span(&levels, &next, ahead);
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
         let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
@@ -224,7 +226,7 @@ impl Gather {
         true
     }
 
-    fn span(&self, levels: &[Arc<Description>], next: &Turn) -> Span {
+    fn span(&self, levels: &[Arc<Description>], next: &Turn, ahead: bool) -> Span {
         let (drafter, reviewer) = (&levels[next.level].name, &levels[self.reviewer].name);
         let manner = match next.manner {
             Manner::Write { assist: 0, .. } => "alone",
@@ -239,9 +241,35 @@ impl Gather {
             { names::MANNER } = manner,
             { names::WANTED } = names::count(next.wanted),
             { names::ROOM } = names::count(next.room),
-            { names::AHEAD } = self.guessing || self.hidden > self.cascade.clock().now(),
+            { names::AHEAD } = ahead,
             { names::DRAFT_TOKENS } = Empty,
         )
+    }
+
+    /// A turn that the strategy wants to be taken for nobody. Only where a token that passes is the target's own can the
+    /// text say what would have passed.
+    pub(crate) fn audition(&self) -> Option<Audition> {
+        if self.request.sampling.rule == Rule::Rejection {
+            return None;
+        }
+        let levels = self.cascade.descriptions();
+        let situation = self.situation(&levels);
+        let next = (situation.room > 0).then(|| self.strategy.audition(&situation))??;
+        let span = self.span(&levels, &next, true);
+        let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
+        let turn = turn::take(
+            cascade,
+            strategy,
+            self.request.clone(),
+            next,
+            Duration::ZERO,
+        );
+        let begins = self.request.context.len();
+        Some(Audition::new(
+            next.level,
+            begins,
+            Box::pin(turn.instrument(span)),
+        ))
     }
 
     /// Goes on with what was drafted ahead, if the text has become what was foreseen.

@@ -11,6 +11,7 @@
 //! - `turn`: the vertical cascade: a level writes, or reviews what the levels under it write
 //! - [`round`]: a draft and the target's review
 //! - `ahead`: drafting on beside the review, behind what it may say
+//! - `audition`: drafting for nobody, to see whether it would pay
 //!
 //! Beside them, for whoever reasons about a cascade without running one: [`ewif`], the paper's formulas, and [`world`], levels on
 //! virtual time.
@@ -19,6 +20,7 @@
 //! [`csd_level::Level`], futures are plain, and a dropped future is a cancelled round.
 
 mod ahead;
+mod audition;
 pub mod cascade;
 pub mod ewif;
 pub mod gate;

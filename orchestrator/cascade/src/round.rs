@@ -7,6 +7,7 @@ use csd_level::{DraftToken, Error, Logprobs, Result, Rule, Statistics, Timings};
 use crate::{
     Cascade, Request, Strategy,
     ahead::{Ahead, UnderReview},
+    audition::Audition,
     gather::Gather,
     strategy::Wrote,
     turn,
@@ -16,6 +17,7 @@ use crate::{
 pub struct Drafting {
     strategy: Arc<dyn Strategy>,
     ahead: Option<Gather>,
+    audition: Option<Audition>,
 }
 
 impl Drafting {
@@ -24,6 +26,7 @@ impl Drafting {
         Self {
             strategy,
             ahead: None,
+            audition: None,
         }
     }
 
@@ -72,6 +75,10 @@ impl Cascade {
         let mut gather = self.resume(request, drafting, wanted);
         gather.complete().await;
         let mut statistics = gather.take_statistics();
+        let mut audition = drafting.audition.take();
+        if audition.is_none() && gather.draft.tokens.is_empty() {
+            audition = gather.audition();
+        }
         let drafted = gather.draft.tokens;
         let waited = self.clock().now().saturating_sub(began);
 
@@ -82,6 +89,7 @@ impl Cascade {
         };
         let mut ahead = Ahead::new(self, &strategy, &under_review);
         let review = turn::review(self, &*strategy, request, 0, &drafted);
+        let review = Audition::beside(&mut audition, self, review);
         let beside = !ahead.is_empty() && strategy.pipelined();
         let reviewed = match beside {
             true => ahead.beside(review).await,
@@ -93,6 +101,9 @@ impl Cascade {
         }
         statistics.merge(&reviewed.statistics, |level| level);
         statistics.merge(&ahead.take_statistics(), |level| level);
+        if let Some(audition) = &mut audition {
+            statistics.merge(&audition.take_statistics(), |level| level);
+        }
         let foreseen = reviewed.tokens.split_last().and_then(|(next, accepted)| {
             let left = wanted - reviewed.tokens.len();
             let room = self.room(request.context.len() + reviewed.tokens.len(), left);
@@ -109,6 +120,9 @@ impl Cascade {
                 took: self.clock().now().saturating_sub(began),
             });
         }
+        let text = request.context.tokens().iter().copied();
+        let text = text.chain(reviewed.tokens.iter().map(|token| token.id));
+        drafting.audition = audition.filter(|audition| audition.goes_on(&*strategy, text));
         drafting.ahead = foreseen.filter(|_| beside);
         Ok(Round {
             tokens: reviewed.tokens,

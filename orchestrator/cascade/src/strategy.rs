@@ -205,6 +205,15 @@ pub trait Strategy: Send + Sync {
     /// A level has reviewed.
     fn reviewed(&self, _report: &Reviewed<'_>) {}
 
+    /// A turn to take for nobody, beside the review of an empty draft: nobody waits for it, and what it writes is held
+    /// against the text as that comes.
+    fn audition(&self, _situation: &Situation<'_>) -> Option<Turn> {
+        None
+    }
+
+    /// So many of the tokens that such a turn wrote are what the target went on to write.
+    fn auditioned(&self, _tokens: &[DraftToken], _accepted: usize) {}
+
     /// A guess at a token that the target was about to add itself was right or not.
     fn guessed(&self, _guess: &DraftToken, _right: bool) {}
 

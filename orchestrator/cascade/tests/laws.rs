@@ -1,10 +1,16 @@
 //! The laws of the cascade: whatever the drafters, the plan and the faults, the text is the target's own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use csd_cascade::{
     Cascade, Drafting, Gate, Limits, Plan, Planner, Request, Session, Strategy,
-    strategy::{Situation, Turn},
+    strategy::{Manner, Situation, Turn},
     world::{Price, Time, Timed},
 };
 use csd_level::{
@@ -103,6 +109,38 @@ impl Strategy for Wary {
 
     fn refusals(&self, _: &[Arc<Description>], draft: &[DraftToken]) -> Vec<usize> {
         (0..draft.len()).collect()
+    }
+}
+
+/// Lets every level draft for nobody, and counts what it hears of that.
+#[derive(Default)]
+struct Curious {
+    asked: AtomicUsize,
+    heard: Mutex<Vec<(usize, usize)>>,
+}
+
+impl Strategy for Curious {
+    fn next(&self, _: &Situation<'_>) -> Option<Turn> {
+        None
+    }
+
+    fn audition(&self, situation: &Situation<'_>) -> Option<Turn> {
+        let drafters = situation.levels.len() - 1;
+        let wanted = situation.room.min(5);
+        Some(Turn {
+            level: 1 + self.asked.fetch_add(1, Ordering::Relaxed) % drafters,
+            wanted,
+            room: wanted,
+            manner: Manner::Write {
+                assist: 0,
+                prospects: None,
+            },
+        })
+    }
+
+    fn auditioned(&self, tokens: &[DraftToken], accepted: usize) {
+        let heard = (accepted, tokens.len());
+        self.heard.lock().expect("no panic").push(heard);
     }
 }
 
@@ -206,7 +244,7 @@ proptest! {
     #[test]
     fn any_drafters_any_plan_any_faults_the_same_text(
         plan in plans(),
-        way in 0..3,
+        way in 0..4,
         disagreements in (0.0f32..6.0, 0.0f32..6.0),
         slips in 2u32..6,
         faults in prop::collection::vec(0u8..12, 0..6),
@@ -227,6 +265,7 @@ proptest! {
         let strategy: Arc<dyn Strategy> = match way {
             0 => Arc::new(plan),
             1 => Arc::new(Wary(plan)),
+            2 => Arc::new(Curious::default()),
             _ => Arc::new(Arc::new(Planner::new(4)).text(temperature)),
         };
         let time = Time::default();
@@ -274,6 +313,36 @@ fn a_prompt_is_scored_in_any_pieces() {
     let tokens = request.context.tokens();
     let last = Logprobs::of(&target().logits(&tokens[..6]), 30, 2);
     assert_eq!(whole.last(), Some(&last));
+}
+
+#[test]
+fn who_drafts_for_nobody_is_held_against_the_text_and_holds_nobody_up() {
+    let time = Time::default();
+    let timed = |level: ScriptedLevel, link| -> Arc<dyn Level> {
+        Arc::new(Timed::new(Arc::new(level), Price::ms(10.0, 8, link), &time))
+    };
+    let stranger = ScriptedLevel::new("stranger", VOCABULARY, 1, 5, 9.0);
+    let levels = vec![
+        timed(target(), 0.0),
+        timed(target(), 45.0),
+        timed(stranger, 5.0),
+    ];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone())).expect("one token map");
+    let curious = Arc::new(Curious::default());
+    let text = time.run(write(
+        &Arc::new(cascade),
+        curious.clone(),
+        &Sampling::default(),
+        60,
+        0,
+    ));
+    let (tokens, statistics, _) = text.expect("everyone waits for time");
+    assert_eq!(tokens, alone(&Sampling::default(), 60));
+    assert_eq!(time.now(), Duration::from_millis(600));
+    assert!(statistics.calls_of(1) > 0 && statistics.calls_of(2) > 0);
+    let heard = curious.heard.lock().expect("no panic");
+    assert!(heard.contains(&(5, 5)), "the target's own: {heard:?}");
+    assert!(heard.contains(&(0, 5)), "a stranger's: {heard:?}");
 }
 
 #[test]

@@ -202,3 +202,29 @@ fn where_drafters_mostly_agree_drafting_ahead_beats_plain_speculation_by_a_fifth
     println!("{:.2} times the best plain speculation", plain / planned);
     assert!(plain / planned > 1.2, "{:.2}", plain / planned);
 }
+
+#[test]
+fn far_drafters_are_left_when_the_work_becomes_hard_and_taken_again_when_it_becomes_easy() {
+    let world = |disagreement| World {
+        disagreements: [0.02, disagreement, disagreement],
+        temperature: 1.0,
+        prices: [(13.0, 8, 0.05), (0.3, 8, 30.0), (0.1, 8, 30.0)],
+    };
+    let (easy, hard) = (world(0.1), world(6.0));
+    let alone: f64 = seconds(&easy, 0..10, || Arc::new(Plan::off(2)))
+        .iter()
+        .sum();
+    let planner = Arc::new(Planner::new(3));
+    let shares = |world: &World, texts: std::ops::Range<Token>| {
+        let took = seconds(world, texts, || Arc::new(planner.text(world.temperature)));
+        let ten = |ten: &[f64]| ten.iter().sum::<f64>() / alone;
+        took.chunks_exact(10).map(ten).collect::<Vec<_>>()
+    };
+    let learnt = shares(&easy, 0..20);
+    let hardened = shares(&hard, 20..40);
+    let eased = shares(&easy, 40..80);
+    println!(
+        "times the target alone: easy {learnt:.2?}, hard {hardened:.2?}, easy again {eased:.2?}"
+    );
+    assert!(learnt[1] < 0.6 && hardened[0] < 1.15 && hardened[1] < 1.03 && eased[3] < 0.7);
+}

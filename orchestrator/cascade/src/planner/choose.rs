@@ -11,7 +11,7 @@ use super::{
     Book, Planned, STALE, TextBook,
     acceptance::Source,
     decision::{Choice, Decision, Reasons},
-    offers::{Offer, View, guess, may_ask},
+    offers::{ASSIST, Offer, View, guess, may_ask},
     openings::{Opening, begins, opens},
 };
 use crate::strategy::{Manner, Situation, Turn};
@@ -22,6 +22,9 @@ const EXPLORATION: f64 = 0.01;
 const BETWEEN: u64 = 32;
 /// Tokens of a level that nobody knows.
 const PROBE: usize = 3;
+/// The share of it for turns that nobody waits for, and their tokens.
+const AUDITIONS: f64 = 0.5 * EXPLORATION;
+const AUDITION: usize = 8;
 /// What a turn must be worth in tokens, lest levels work for next to nothing behind a review, …
 const LEAST: f64 = 0.01;
 /// … and beyond that, for the share of a turn's time that hope costs: the best of several guesses is mostly a lucky one.
@@ -194,6 +197,48 @@ impl Planned {
                 ..Reasons::priced(self.rate(book, text))
             },
             given_up: 0.0,
+        })
+    }
+
+    /// A turn for nobody, where nobody was asked for long: of the level that was not asked for longest, as it would write
+    /// for the target.
+    pub(super) fn auditions(
+        &self,
+        book: &Book,
+        text: &TextBook,
+        situation: &Situation<'_>,
+    ) -> Option<Decision> {
+        let drafted = book.wanted.iter().max().copied().unwrap_or(0);
+        if book.rounds.saturating_sub(drafted) < BETWEEN {
+            return None;
+        }
+        let neural = |&level: &usize| {
+            situation.levels[level].kind == Kind::Neural && may_ask(situation, level)
+        };
+        let level = (1..situation.levels.len())
+            .filter(neural)
+            .min_by_key(|&level| book.used[level])?;
+        let description = &situation.levels[level];
+        let assist = if description.assisted { ASSIST } else { 0 };
+        let wanted = AUDITION.min(situation.room);
+        let token = book.prices[level].token(assist, description.rows)?;
+        let given_up = token * wanted as f64 * self.load();
+        (book.auditions + given_up <= AUDITIONS * book.seconds).then(|| Decision {
+            choice: Choice::Probe,
+            turn: Some(Turn {
+                level,
+                wanted,
+                room: wanted,
+                manner: Manner::Write {
+                    assist,
+                    prospects: None,
+                },
+            }),
+            reasons: Reasons {
+                seconds: Some(book.prices[level].opening() + token * wanted as f64),
+                ..Reasons::priced(self.rate(book, text))
+            },
+            given_up,
         })
     }
 

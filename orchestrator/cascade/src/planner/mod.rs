@@ -94,6 +94,8 @@ struct Book {
     /// Seconds of all rounds, and of the turns that only taught.
     seconds: f64,
     explored: f64,
+    /// Those of auditions among them.
+    auditions: f64,
     decisions: Tally,
 }
 
@@ -183,6 +185,10 @@ struct TextBook {
     pipelined: bool,
     /// A level that is asked only to learn about it.
     probed: Option<usize>,
+    /// A level that drafts for nobody, …
+    auditions: Option<usize>,
+    /// … and seconds that the target would have waited for it.
+    audition: f64,
     /// Whether the draft under way for the target was begun only to learn.
     learns: bool,
     /// What the opening of the draft under way was expected to bring.
@@ -345,7 +351,10 @@ impl Strategy for Planned {
     fn drafted(&self, report: &Drafted<'_>) {
         let mut book = self.planner.book();
         let mut text = self.text();
-        book.prices[report.level].drafted(report, !text.pipelined);
+        // Nobody looks at once whether an audition is over.
+        let audition = text.auditions.take_if(|level| *level == report.level);
+        let alone = !text.pipelined && audition.is_none();
+        book.prices[report.level].drafted(report, alone);
         book.used[report.level] = book.rounds;
         if text.probed == Some(report.level) {
             text.probed = None;
@@ -377,6 +386,35 @@ impl Strategy for Planned {
         );
         book.used[report.level] = book.rounds;
         text.pipelined &= report.level > 0;
+    }
+
+    fn audition(&self, situation: &Situation<'_>) -> Option<Turn> {
+        let decision = {
+            let mut book = self.planner.book();
+            let mut text = self.text();
+            let decision = self.auditions(&book, &text, situation)?;
+            let level = decision.level(situation);
+            book.decisions.count(decision.choice, level);
+            book.auditions += decision.given_up;
+            book.explored += decision.given_up;
+            text.auditions = Some(level);
+            text.audition = decision.reasons.seconds.unwrap_or(0.0);
+            decision
+        };
+        decision.tell(situation);
+        decision.turn
+    }
+
+    fn auditioned(&self, tokens: &[DraftToken], accepted: usize) {
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        // What would have come of it, had the target waited.
+        let (alone, written) = (book.alone(), accepted as f64 + 1.0);
+        let seconds = alone + text.audition;
+        let surplus = &mut book.bands[self.band].surplus;
+        surplus.observe(written, seconds, alone);
+        let acceptance = &mut book.bands[self.band].acceptance;
+        acceptance.observe(&mut text.acceptance, 0, tokens, accepted);
     }
 
     fn guessed(&self, guess: &DraftToken, right: bool) {

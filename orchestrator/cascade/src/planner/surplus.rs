@@ -1,7 +1,8 @@
 //! What drafts bring beyond the target alone: counted afterwards, whatever they promised.
 //!
 //! Promises rest on what is known of the levels' tokens, and that is of another sort of text when the work changes. Where
-//! drafts have lately lost, nobody drafts, but for what it costs to see whether they still do.
+//! drafts have lately lost, nobody drafts, but for what it costs to see whether they still do. Drafts that nobody waits for
+//! count as well, as what would have come of them.
 
 use super::mean::Mean;
 
