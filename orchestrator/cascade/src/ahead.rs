@@ -5,13 +5,7 @@
 //! each of the likeliest: if one of them is right, the next review begins when this one ends. (PEARL, arXiv 2408.11850,
 //! drafts for the first; Kumar et al., *Speculative speculative decoding*, arXiv 2603.03251, for several.)
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    sync::Arc,
-    task::{Context as TaskContext, Poll},
-    time::Duration,
-};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Context as TaskContext, time::Duration};
 
 use csd_level::{DraftToken, Statistics, Token};
 
@@ -73,15 +67,7 @@ impl Ahead {
 
     /// The review, with the levels drafting beside it.
     pub(crate) async fn beside<T>(&mut self, review: impl Future<Output = T>) -> T {
-        let mut review = pin!(review);
-        let reviewed = poll_fn(|context| {
-            if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
-                return Poll::Ready(reviewed);
-            }
-            self.draft(context);
-            Poll::Pending
-        });
-        reviewed.await
+        beside(review, |context| self.draft(context)).await
     }
 
     /// Drafts as far as it goes without waiting. Nothing more to draft is no reason to wait for less than the review.
@@ -114,6 +100,22 @@ impl Ahead {
         }
         statistics
     }
+}
+
+/// A review, with drafting beside it: as far as that goes without waiting, and for no longer than the review.
+pub(crate) async fn beside<T>(
+    review: impl Future<Output = T>,
+    mut draft: impl FnMut(&mut TaskContext<'_>),
+) -> T {
+    let mut review = pin!(review);
+    let reviewed = poll_fn(|context| {
+        let reviewed = review.as_mut().poll(context);
+        if reviewed.is_pending() {
+            draft(context);
+        }
+        reviewed
+    });
+    reviewed.await
 }
 
 impl Outcome {

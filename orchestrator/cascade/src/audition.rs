@@ -3,15 +3,11 @@
 //! Where no draft is worth waiting for, nobody would learn that one is again. An audition holds nobody up: it costs the
 //! level's time alone, however far the level is.
 
-use std::{
-    future::poll_fn,
-    pin::pin,
-    task::{Context as TaskContext, Poll},
-};
+use std::task::{Context as TaskContext, Poll};
 
 use csd_level::{BoxFuture, DraftToken, Result, Statistics, Token};
 
-use crate::{Cascade, Strategy, turn::Written};
+use crate::{Cascade, Strategy, ahead::beside, turn::Written};
 
 /// A draft that nobody waits for.
 pub(crate) struct Audition {
@@ -43,17 +39,12 @@ impl Audition {
         cascade: &Cascade,
         review: impl Future<Output = T>,
     ) -> T {
-        let mut review = pin!(review);
-        let reviewed = poll_fn(|context| {
-            if let Poll::Ready(reviewed) = review.as_mut().poll(context) {
-                return Poll::Ready(reviewed);
-            }
+        let draft = |context: &mut TaskContext<'_>| {
             if let Some(audition) = audition {
                 audition.draft(context, cascade);
             }
-            Poll::Pending
-        });
-        reviewed.await
+        };
+        beside(review, draft).await
     }
 
     fn draft(&mut self, context: &mut TaskContext<'_>, cascade: &Cascade) {

@@ -122,7 +122,7 @@ impl Gather {
         let mut tokens = more.tokens.as_slice();
         if let Some(owed) = owed {
             tokens = match tokens.split_first() {
-                Some((guess, rest)) if self.is_right(guess, owed) => rest,
+                Some((guess, rest)) if self.judge(guess, owed) => rest,
                 _ => return,
             };
         }
@@ -152,7 +152,7 @@ impl Gather {
         self.room = room;
         self.guessing = false;
         match self.draft.tokens.first() {
-            Some(guess) if !self.is_right(guess, token) => return false,
+            Some(guess) if !self.judge(guess, token) => return false,
             Some(_) => drop(self.draft.tokens.remove(0)),
             None if self.turn.is_some() => {
                 self.owed = Some(token);
@@ -164,8 +164,8 @@ impl Gather {
         true
     }
 
-    /// Whether the target has added what was guessed.
-    fn is_right(&self, guess: &DraftToken, token: Token) -> bool {
+    /// Whether the target has added what was guessed; the strategy is told.
+    fn judge(&self, guess: &DraftToken, token: Token) -> bool {
         let right = guess.id == token;
         self.strategy.guessed(guess, right);
         right

@@ -132,8 +132,10 @@ impl Planned {
             return None;
         }
         let brings = book.bands[self.band].statistical.with_prior(0.5, 2.0);
-        let own = view.outlook(situation, &[Source::wrote(last)], true);
-        let right = guess(situation, own.at(situation.draft.len()).next());
+        let right = guess(situation, || {
+            let own = view.outlook(situation, &[Source::wrote(last)], true);
+            own.at(situation.draft.len()).next()
+        });
         let brings = text.statistical.with_prior(brings, 3.0) * view.survival(situation) * right;
         let hidden = situation.hidden.as_secs_f64();
         let seconds = (book.prices[last].around() - hidden).max(0.0);

@@ -2,9 +2,9 @@
 //!
 //! In reading order: `choose` (the next turn), `offers` (what could be drafted next and what it is worth), `openings` (what
 //! came of such promises), `writing` (how far a level will go that stops by itself), `prices` (what calls cost),
-//! `acceptance` (how drafted tokens fare), `surplus` (what drafts bring in the end), `trial` (whether to draft during reviews), `patience` (whether to wait for levels
-//! that read a prompt), `refusals` (what to prepare for then), `decision` (what was decided and why, for whoever watches),
-//! `mean` (what they all count with).
+//! `acceptance` (how drafted tokens fare), `surplus` (what drafts bring in the end), `trial` (whether to draft during
+//! reviews), `patience` (whether to wait for levels that read a prompt), `refusals` (what to prepare for then), `decision`
+//! (what was decided and why, for whoever watches), `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
 //! differs. The target alone is what remains when no offer is worth its time.

@@ -155,7 +155,7 @@ impl View<'_> {
         let paid = if hidden { 0.0 } else { forward };
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
-        let guess = guess(situation, all.at(len).next());
+        let guess = guess(situation, || all.at(len).next());
         let all = writing::expected(&all, len, |_| worth(paid) / guess, room);
         // What a row of the review costs, on average up to there.
         let row = |tokens: usize| (review[len + tokens] - review[len]) / tokens as f64 * self.load;
@@ -243,7 +243,7 @@ impl View<'_> {
             pass *= self.next(situation, approved, position);
             gain += own + passing * pass;
         }
-        let right = {
+        let right = || {
             let passes = drafts.get(1).map_or(0.0, |first| first.gain);
             let position = situation.draft.len();
             passes * self.next(situation, approved, position)
@@ -401,8 +401,8 @@ fn maxgram(situation: &Situation<'_>, assist: usize) -> Option<Source> {
 }
 
 /// The chance that a guess is right which is as good as this, if one is needed.
-pub(super) fn guess(situation: &Situation<'_>, chance: f64) -> f64 {
-    if situation.guessing { chance } else { 1.0 }
+pub(super) fn guess(situation: &Situation<'_>, chance: impl FnOnce() -> f64) -> f64 {
+    if situation.guessing { chance() } else { 1.0 }
 }
 
 /// Whether a level may take a turn at all.
