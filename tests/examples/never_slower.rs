@@ -36,7 +36,7 @@ enum Scenario {
 /// Holds the planner against the target alone.
 #[derive(Parser)]
 #[command(
-    after_help = "What follows -- is given to csd bench as well: -- --workload code --temperature 0.7"
+    after_help = "What follows -- is given to csd bench as well, and narrows what it runs: -- --workload code --temperature 0.7"
 )]
 struct Args {
     /// What the drafters are like [default: each in turn].
@@ -49,16 +49,10 @@ struct Args {
     #[arg(long, default_value_t = 64)]
     max_tokens: usize,
     /// Further arguments of csd bench.
-    #[arg(last = true)]
+    #[arg(last = true, value_name = "ARGUMENT")]
     bench: Vec<String>,
 }
 
-/// Conditions that `--` may narrow.
-const CONDITIONS: [(&str, &str); 3] = [
-    ("--workload", "arithmetic,arithmetic-long,code,editing,chat"),
-    ("--temperature", "0,0.7,1"),
-    ("--concurrency", "1,2,4,8"),
-];
 /// The least mean of a scenario.
 const LEAST: f64 = 0.98;
 
@@ -129,14 +123,9 @@ impl Args {
     fn bench(&self, cascade: &Path, out: &Path) -> Result<Value> {
         let mut command = Command::new(binary()?);
         command.current_dir(root()).arg("bench").arg(cascade);
-        command.args(["--allow-emulation", "--arm", "target,planner"]);
+        command.args(["--full", "--allow-emulation", "--arm", "target,planner"]);
         command.args(["--prompts", &self.prompts.to_string()]);
         command.args(["--max-tokens", &self.max_tokens.to_string()]);
-        for (condition, all) in CONDITIONS {
-            if !self.bench.iter().any(|given| given.starts_with(condition)) {
-                command.args([condition, all]);
-            }
-        }
         let status = command.arg("--out").arg(out).args(&self.bench).status()?;
         ensure!(status.success(), "csd bench: {status}");
         let run: Value = serde_json::from_str(&fs::read_to_string(out.join("bench.json"))?)?;

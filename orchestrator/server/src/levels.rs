@@ -11,11 +11,7 @@ use csd_transport::{Address, ClientTls, RemoteLevel};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::{
-    SetupError,
-    replica::told,
-    seat::{Seat, Whereabouts},
-};
+use crate::{SetupError, replica::told, seat::Seat, whereabouts::Whereabouts};
 
 /// Between two attempts to reach a level at start.
 const RETRY: Duration = Duration::from_millis(100);

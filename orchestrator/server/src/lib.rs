@@ -10,7 +10,8 @@
 //! - [`plan`]: plans as callers name them
 //! - [`text`], [`decoder`], [`stop`]: from texts to token ids, and back as they come
 //! - [`template`]: from conversations to texts
-//! - [`levels`], [`seat`], [`replica`], `prober`, [`watch`]: finding the levels and their replicas, and finding them again
+//! - [`levels`], [`whereabouts`], [`seat`], [`replica`], `prober`, [`watch`]: finding the levels and their replicas, and
+//!   finding them again
 //! - [`access`], `tenant`: who may use the API, and whose texts are theirs
 //! - [`http`]: the API
 //! - [`mod@serve`]: start, serve, drain
@@ -43,6 +44,7 @@ mod tenant;
 pub mod text;
 pub mod timeline;
 pub mod watch;
+pub mod whereabouts;
 
 pub use error::Failure;
 pub use generation::{Chunk, Finish, Generation, Reason, Task, Written};

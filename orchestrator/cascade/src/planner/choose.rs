@@ -8,11 +8,13 @@
 use csd_level::Kind;
 
 use super::{
-    Book, Planned, STALE, TextBook,
+    Book, STALE,
     acceptance::Source,
     decision::{Choice, Decision, Reasons},
-    offers::{ASSIST, Offer, View, guess, may_ask},
+    offers::{ASSIST, guess, may_ask},
     openings::{Opening, begins, opens},
+    planned::{Planned, TextBook},
+    value::{Offer, View},
 };
 use crate::strategy::{Manner, Situation, Turn};
 

@@ -3,7 +3,7 @@
 use csd_names as names;
 use tracing::{Level, event};
 
-use super::offers::Offer;
+use super::value::Offer;
 use crate::strategy::{Situation, Turn};
 
 /// What was decided. Counts are kept by the level that the choice fell on.

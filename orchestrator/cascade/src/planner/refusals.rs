@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use csd_level::{Description, DraftToken, Kind};
 
-use super::{
-    acceptance::Source,
-    offers::{ASSIST, View},
-};
+use super::{acceptance::Source, offers::ASSIST, value::View};
 
 /// A refusal must be as likely as this.
 const LIKELY: f64 = 0.02;

@@ -9,7 +9,7 @@
 //! - [`account`]: calls, acceptance, and where the time went
 //! - [`interval`], [`score`], [`summary`]: what it comes to, in a cell and in all
 //! - [`probe`], [`costs`], [`record`]: what `csd plan` reasons about
-//! - [`table`], [`plot`]: how it is shown
+//! - [`table`], [`plot`], [`results`]: how it is shown
 
 pub(crate) mod account;
 pub(crate) mod arm;
@@ -19,6 +19,7 @@ pub(crate) mod memory;
 pub(crate) mod plot;
 pub(crate) mod probe;
 pub(crate) mod record;
+pub(crate) mod results;
 pub(crate) mod sample;
 pub(crate) mod score;
 pub(crate) mod server;

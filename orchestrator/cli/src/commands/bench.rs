@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use csd_config::Cascade;
 use csd_engine::Checkpoint;
@@ -18,8 +18,8 @@ use super::generate::plan;
 use crate::{
     benchmark::{
         arm::{Arm, Family, Kind, TARGET_ALONE},
-        plot,
         record::Recorder,
+        results,
         sample::Task,
         score::{Cell, Conditions, Run},
         server::Server,
@@ -64,25 +64,25 @@ pub(crate) struct Args {
     /// A further plan: a preset's name, a matrix K, or an object as in a request.
     #[arg(long = "plan", value_name = "PLAN", value_parser = plan)]
     plans: Vec<Value>,
-    /// What is written.
-    #[arg(long = "workload", value_name = "WORKLOAD", value_delimiter = ',', default_values = ["arithmetic", "code"])]
+    /// What is written [default: arithmetic,code].
+    #[arg(long = "workload", value_name = "WORKLOAD", value_delimiter = ',')]
     workloads: Vec<Workload>,
-    /// 0 always takes the likeliest token.
-    #[arg(long = "temperature", value_name = "T", value_delimiter = ',', default_values_t = [0.0])]
+    /// 0 always takes the likeliest token [default: 0].
+    #[arg(long = "temperature", value_name = "T", value_delimiter = ',')]
     temperatures: Vec<f64>,
-    /// Texts at once.
-    #[arg(long = "concurrency", value_name = "N", value_delimiter = ',', default_values_t = [1])]
+    /// Texts at once [default: 1].
+    #[arg(long = "concurrency", value_name = "N", value_delimiter = ',')]
     concurrencies: Vec<usize>,
-    /// Prompts of each workload; every other one is for tuning.
-    #[arg(long, value_name = "N", default_value_t = 24)]
-    prompts: usize,
+    /// Prompts of each workload; every other one is for tuning [default: 24].
+    #[arg(long, value_name = "N")]
+    prompts: Option<usize>,
     /// Tokens of a text at most [default: the workload's own].
     #[arg(long, value_name = "N")]
     max_tokens: Option<usize>,
     /// Measure, in tables of their own, what remembered texts are worth to each arm; all else is measured without them.
     #[arg(long)]
     memory: bool,
-    /// All workloads, temperatures 0, 0.7 and 1, concurrencies 1, 2, 4 and 8, 120 prompts.
+    /// What is not said otherwise is: all workloads, temperatures 0, 0.7 and 1, concurrencies 1, 2, 4 and 8, 120 prompts.
     #[arg(long)]
     full: bool,
     /// Measure although traces are exported, which costs time itself.
@@ -115,9 +115,7 @@ pub(crate) async fn run(mut args: Args) -> Result<()> {
             "traces are exported (OTEL_EXPORTER_OTLP_ENDPOINT is set), which costs time; unset it, or say --traced to measure that too"
         );
     }
-    if args.full {
-        args.complete();
-    }
+    args.complete();
     let root = clone_around(&std::env::current_dir()?)?;
     args.recordable()?;
     if args.cascade.is_none() && !args.urls.is_empty() {
@@ -132,12 +130,26 @@ pub(crate) async fn run(mut args: Args) -> Result<()> {
 }
 
 impl Args {
-    /// Everything.
+    /// The conditions that were not given: everything, or a few minutes' worth.
     fn complete(&mut self) {
-        self.workloads = Workload::value_variants().to_vec();
-        self.temperatures = vec![0.0, 0.7, 1.0];
-        self.concurrencies = vec![1, 2, 4, 8];
-        self.prompts = 120;
+        let (workloads, temperatures, concurrencies): (&[_], &[_], &[_]) = match self.full {
+            true => (Workload::value_variants(), &[0.0, 0.7, 1.0], &[1, 2, 4, 8]),
+            false => (&[Workload::Arithmetic, Workload::Code], &[0.0], &[1]),
+        };
+        if self.workloads.is_empty() {
+            self.workloads = workloads.to_vec();
+        }
+        if self.temperatures.is_empty() {
+            self.temperatures = temperatures.to_vec();
+        }
+        if self.concurrencies.is_empty() {
+            self.concurrencies = concurrencies.to_vec();
+        }
+    }
+
+    /// Prompts of each workload.
+    fn prompts(&self) -> usize {
+        self.prompts.unwrap_or(if self.full { 120 } else { 24 })
     }
 
     /// Whether a recording could be made, if one is wanted.
@@ -232,7 +244,7 @@ impl Args {
         let out = out.unwrap_or_else(|| root.join("target/bench"));
         output::write(table::heading(&run).as_bytes())?;
         for &workload in &self.workloads {
-            let prompts = workload.prompts(root, self.prompts)?;
+            let prompts = workload.prompts(root, self.prompts())?;
             for &temperature in &self.temperatures {
                 for &concurrency in &self.concurrencies {
                     ensure!(concurrency > 0, "--concurrency: must be at least 1");
@@ -248,7 +260,7 @@ impl Args {
                     run.cells.push(cell);
                     run.summaries = summary::summaries(&run.cells);
                     // At once: a run may be interrupted before its end.
-                    write(&out, &run)?;
+                    results::write(&out, &run)?;
                 }
             }
         }
@@ -415,24 +427,4 @@ fn machine() -> String {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let name = name.map_or(std::env::consts::ARCH, |(_, name)| name);
     format!("{name}, {cores} threads")
-}
-
-/// Writes what was found out.
-fn write(folder: &Path, run: &Run) -> Result<()> {
-    let mut markdown = table::heading(run);
-    markdown.extend(run.cells.iter().map(table::cell));
-    markdown += &summary::shown(&run.summaries);
-    markdown.extend(run.cells.iter().map(table::details));
-    let files = [
-        ("bench.json", serde_json::to_string_pretty(run)?),
-        ("bench.md", markdown),
-        ("speeds.svg", plot::speeds(run)),
-        ("times.svg", plot::times(run)),
-    ];
-    let failed = || format!("cannot write to {}", folder.display());
-    fs::create_dir_all(folder).with_context(failed)?;
-    for (name, text) in files {
-        fs::write(folder.join(name), text).with_context(failed)?;
-    }
-    Ok(())
 }
