@@ -137,8 +137,8 @@ impl Outcome {
             accepted,
             instead,
             gather: match instead {
-                Some(_) => gather,
-                None => gather.guessing(),
+                Some(_) => gather.ahead(),
+                None => gather.ahead().guessing(),
             },
         }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Gather {
     /// Whether the first token is a guess at one that the target is about to add itself.
     guessing: bool,
     worth: Worth,
+    /// Whether it is written beside a review of the draft before it.
+    ahead: bool,
     /// Until when, on the cascade's clock, drafting hides behind a review.
     hidden: Duration,
     /// The tokens, and what was counted for them.
@@ -57,6 +59,7 @@ impl Gather {
             room,
             guessing: false,
             worth: Worth::TEXT,
+            ahead: false,
             hidden: Duration::ZERO,
             draft: Written::default(),
             ended: Levels::default(),
@@ -74,6 +77,14 @@ impl Gather {
     pub(crate) fn hidden(self, until: Duration) -> Self {
         Self {
             hidden: until,
+            ..self
+        }
+    }
+
+    /// The same draft, written beside the review of the one before it.
+    pub(crate) fn ahead(self) -> Self {
+        Self {
+            ahead: true,
             ..self
         }
     }
@@ -188,6 +199,7 @@ impl Gather {
             draft,
             room: self.room.saturating_sub(draft.len()),
             worth: self.worth,
+            ahead: self.ahead,
             hidden: self.hidden.saturating_sub(self.cascade.clock().now()),
             guessing: self.guesses(),
         }
@@ -211,7 +223,7 @@ impl Gather {
         if self.guesses() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
-        let ahead = self.guessing || self.hidden > self.cascade.clock().now();
+        let ahead = self.ahead || self.hidden > self.cascade.clock().now();
         let span = self.span(&levels, &next, ahead);
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
@@ -277,6 +289,7 @@ impl Gather {
         let mut foreseen = self.request.context.clone();
         foreseen.extend(self.owed);
         self.request.session = request.session.clone();
+        (self.ahead, self.hidden) = (false, Duration::ZERO);
         (foreseen == request.context).then_some(self)
     }
 

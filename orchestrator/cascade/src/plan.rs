@@ -123,7 +123,7 @@ impl Plan {
     pub fn preset(name: &str, drafters: usize) -> Result<Self> {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
             let reason = format!(
-                "no plan is named {name:?}; there are \"off\", {}",
+                "no plan is named {name:?}; there are \"off\", \"auto\", {}",
                 PRESETS.map(|name| format!("{name:?}")).join(", ")
             );
             return Err(Error::invalid("cascade", reason));

@@ -109,17 +109,15 @@ impl Cascade {
             let room = self.room(request.context.len() + reviewed.tokens.len(), left);
             ahead.confirm(accepted.len(), next.id, room)
         });
-        // A round that has read a prompt first says nothing of the pace.
-        if reviewed.timings.rows == drafted.len() + 1 {
-            strategy.wrote(&Wrote {
-                tokens: reviewed.tokens.len(),
-                drafted: drafted.len(),
-                drafting: waited,
-                resumed,
-                foreseen: foreseen.is_some(),
-                took: self.clock().now().saturating_sub(began),
-            });
-        }
+        strategy.wrote(&Wrote {
+            tokens: reviewed.tokens.len(),
+            drafted: drafted.len(),
+            drafting: waited,
+            resumed,
+            read: reviewed.timings.rows != drafted.len() + 1,
+            foreseen: beside.then_some(foreseen.is_some()),
+            took: self.clock().now().saturating_sub(began),
+        });
         let text = request.context.tokens().iter().copied();
         let text = text.chain(reviewed.tokens.iter().map(|token| token.id));
         drafting.audition = audition.filter(|audition| audition.goes_on(&*strategy, text));

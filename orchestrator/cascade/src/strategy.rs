@@ -70,6 +70,8 @@ pub struct Situation<'a> {
     pub room: usize,
     /// What the draft is worth once its reviewer has let it pass.
     pub worth: Worth,
+    /// Whether it is drafted beside a review of the draft before it.
+    pub ahead: bool,
     /// For how long drafting still hides behind a review that is under way.
     pub hidden: Duration,
     /// Whether the next token to be drafted is a guess at one that the target is about to add itself: only behind that very
@@ -150,8 +152,10 @@ pub struct Wrote {
     pub drafting: Duration,
     /// Whether some of them had been drafted before the round began.
     pub resumed: bool,
-    /// Whether the levels have drafted beside its review for what it came to say, or would have.
-    pub foreseen: bool,
+    /// Whether the target read the prompt first: such a round says nothing of the pace.
+    pub read: bool,
+    /// Where the levels have drafted beside its review: whether for what it came to say.
+    pub foreseen: Option<bool>,
     /// Its whole time.
     pub took: Duration,
 }

@@ -1,6 +1,6 @@
 //! The arguments that say who may use the API.
 
-use std::path::PathBuf;
+use std::{env::VarError, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 use csd_orchestrator::access::{Access, Keys, Origins};
@@ -53,6 +53,8 @@ fn environment() -> Result<Keys> {
         Ok(keys) if !keys.trim().is_empty() => {
             Keys::parse(&keys.replace(',', "\n")).context(API_KEY)
         }
-        _ => Ok(Keys::default()),
+        Ok(_) | Err(VarError::NotPresent) => Ok(Keys::default()),
+        // Keys were meant, and without any the door would be open.
+        Err(error) => Err(error).context(API_KEY),
     }
 }

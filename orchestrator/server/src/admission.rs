@@ -67,6 +67,11 @@ impl Admission {
         Ok(places.collect())
     }
 
+    /// The most texts that one request may ask for.
+    pub fn most(&self) -> usize {
+        self.all
+    }
+
     /// Texts that are being written.
     pub fn running(&self) -> usize {
         self.running.min(self.all) - self.turns.available_permits()

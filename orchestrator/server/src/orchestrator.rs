@@ -1,7 +1,10 @@
 //! What every request shares.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -53,6 +56,8 @@ pub struct Orchestrator {
     telling: Arc<Semaphore>,
     body_bytes: usize,
     watch: Watch,
+    /// Whether it is about to end.
+    leaving: AtomicBool,
     metrics: Arc<Texts>,
 }
 
@@ -82,6 +87,7 @@ impl Orchestrator {
             model: parts.model,
             created: created.map_or(0, |since| since.as_secs()),
             watch: Watch::new(names.len()),
+            leaving: AtomicBool::new(false),
             metrics: Arc::new(Texts::new(&names, &Reason::ALL.map(Reason::as_str))),
             names,
             cascade,
@@ -98,6 +104,21 @@ impl Orchestrator {
             )),
             body_bytes: parts.limits.body_bytes,
         })
+    }
+
+    /// Whether texts can be written: the target is up, and the server is here to stay.
+    pub fn is_serving(&self) -> bool {
+        !self.is_leaving() && self.cascade.gates()[0].is_open()
+    }
+
+    /// Whether the server is about to end.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// The server is about to end: those who ask for its health hear so.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
     }
 
     /// The id under which the model is offered.

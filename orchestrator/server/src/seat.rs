@@ -168,7 +168,9 @@ impl Seat {
         let deadline = Instant::now() + timeout;
         let mut refused = None;
         let mut request = Some(request);
-        let mut usable = self.usable(session).into_iter().peekable();
+        let usable = self.usable(session);
+        let alone = usable.len() == 1;
+        let mut usable = usable.into_iter().peekable();
         while let Some((replica, level)) = usable.next() {
             // A long context is copied only where it may be needed again.
             let attempt = match usable.peek() {
@@ -181,7 +183,7 @@ impl Seat {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if self.is_to_blame(&error) && replica.fail(&level, told(&error)) {
+            if self.is_to_blame(&error, alone) && replica.fail(&level, told(&error)) {
                 tracing::warn!(level = self.name(), address = %replica.address(), %error, "a replica failed");
             }
             if !may_move(&error) {
@@ -210,10 +212,11 @@ impl Seat {
     }
 
     /// Whether a replica that fails like this is put aside until it has been asked again. The cascade puts levels aside
-    /// for the same reasons.
-    fn is_to_blame(&self, error: &Error) -> bool {
+    /// for the same reasons. A target that is `alone` and slow is all there is: without it every text would end.
+    fn is_to_blame(&self, error: &Error, alone: bool) -> bool {
         match error {
             Error::Busy { .. } | Error::ContextLength { .. } | Error::Cancelled => false,
+            Error::DeadlineExceeded if alone => !self.whereabouts.is_target,
             error => !self.whereabouts.is_target || error.is_transient(),
         }
     }

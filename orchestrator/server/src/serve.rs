@@ -5,6 +5,8 @@ use std::{sync::Arc, time::Duration};
 use axum::serve::ListenerExt as _;
 use csd_config::Cascade as Config;
 use csd_level::Level;
+#[cfg(target_os = "linux")]
+use socket2::SockRef;
 use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
 
 use crate::{
@@ -17,6 +19,10 @@ use crate::{
     template::Template,
     text::{Text, TextError},
 };
+
+/// How long a connection lasts whose other end takes nothing: until then, a text for it holds its turn.
+#[cfg(target_os = "linux")]
+const UNREAD: Duration = Duration::from_secs(60);
 
 /// Why the orchestrator does not start.
 #[derive(Debug, thiserror::Error)]
@@ -166,8 +172,10 @@ impl Connected {
         shutdown: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), SetupError> {
         let (asked, was_asked) = oneshot::channel();
+        let orchestrator = self.orchestrator.clone();
         let shutdown = async move {
             shutdown.await;
+            orchestrator.leave();
             let _ = asked.send(()); // nobody listens when serving has failed already
         };
         let app = http::app(self.orchestrator.clone(), &self.access);
@@ -175,6 +183,10 @@ impl Connected {
         let listener = listener.tap_io(|connection| {
             if let Err(error) = connection.set_nodelay(true) {
                 tracing::debug!(%error, "a connection keeps small packets back");
+            }
+            #[cfg(target_os = "linux")]
+            if let Err(error) = SockRef::from(&*connection).set_tcp_user_timeout(Some(UNREAD)) {
+                tracing::debug!(%error, "a reader that stalls is not noticed");
             }
         });
         let server = axum::serve(listener, app).with_graceful_shutdown(shutdown);

@@ -37,13 +37,13 @@ pub struct DraftRequest {
     pub wanted: usize,
     /// The hard limit on tokens returned. At least 1.
     pub room: usize,
-    /// How many tokens the level's own in-process Max-Gram is asked for before each of its reviews (a start threshold,
-    /// too); 0 lets the level write token by token.
+    /// How many tokens of the level's own in-process Max-Gram each of its reviews may have (a start threshold, too); 0 has
+    /// it review none.
     pub assist: usize,
     /// Looseness of the level's reviews of its Max-Gram.
     pub lenience: Lenience,
     /// What tokens are worth: the level may then stop before it has `wanted` tokens, and leave those of its Max-Gram
-    /// unreviewed that need no review.
+    /// unreviewed that need no review, whatever `assist` says.
     pub prospects: Option<Prospects>,
 }
 

@@ -30,6 +30,11 @@ pub struct Prospects {
 }
 
 impl Prospects {
+    /// Whether any token that its Max-Gram proposes may go unreviewed.
+    pub fn trusts_assistant(&self) -> bool {
+        self.assistant.iter().any(|&passes| passes > 0.0)
+    }
+
     /// Whether another forward pays once everything so far passes with this chance.
     pub fn pays(&self, survival: f32) -> bool {
         survival * self.next >= self.forward

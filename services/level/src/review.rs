@@ -173,7 +173,7 @@ fn rejection(
             keep_top_k(shaped, PROPOSAL_TOKENS);
         }
         normalise(shaped, call.sampling.temperature);
-        let token = draw(shaped, noise(Purpose::Own(call.stream)).uniform());
+        let token = draw(shaped, noise(Purpose::Own(call.stream)).uniform()).unwrap_or_default();
         let proposal = if proposes {
             pairs(shaped)
         } else {
@@ -212,6 +212,7 @@ fn rejection(
             .for_each(|&(token, q)| subtract(shaped, token, q)),
     }
     let token = draw(shaped, noise(Purpose::Residual(call.stream)).uniform());
+    let token = token.unwrap_or_else(|| likeliest(drafted));
     Decision::Own {
         token,
         gap,
@@ -220,14 +221,23 @@ fn rejection(
     }
 }
 
-/// Draws from weights by their running sum in order of token id.
-fn draw(weights: &[f32], uniform: f64) -> Token {
+/// What stands in for a residual of which rounding has left nothing: p and q are the same then, but for that.
+fn likeliest(drafted: &DraftToken) -> Token {
+    let Proposal::Pairs(pairs) = &drafted.proposal else {
+        return drafted.id;
+    };
+    let likeliest = pairs.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+    likeliest.map_or(drafted.id, |&(token, _)| token)
+}
+
+/// Draws from weights by their running sum in order of token id; nothing, where all are 0.
+fn draw(weights: &[f32], uniform: f64) -> Option<Token> {
     let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
     let mut left = uniform * total;
-    let mut last = 0;
+    let mut last = None;
     for (token, &weight) in (0u32..).zip(weights) {
         if weight > 0.0 {
-            last = token;
+            last = Some(token);
             left -= f64::from(weight);
             if left < 0.0 {
                 break;

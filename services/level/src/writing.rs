@@ -98,9 +98,11 @@ impl Writing {
 
     /// What the assistant knows: `reviewed` tokens, or as many as fit where some may stay without a review.
     fn ask(&mut self, assistant: &dyn Assistant, reviewed: usize) -> Vec<DraftToken> {
-        let room = match self.request.prospects {
-            Some(_) => self.request.room - self.written.len(),
-            None => reviewed,
+        let room = match &self.request.prospects {
+            Some(prospects) if prospects.trusts_assistant() => {
+                self.request.room - self.written.len()
+            }
+            _ => reviewed,
         };
         if room == 0 {
             return Vec::new();

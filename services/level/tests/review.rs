@@ -217,6 +217,24 @@ fn coupled_draws_follow_the_distribution() {
 }
 
 #[test]
+fn a_refused_token_is_never_replaced_by_one_that_the_level_would_not_write() {
+    let sampling = Sampling {
+        temperature: 1.0,
+        top_k: Some(1),
+        rule: Rule::Rejection,
+        ..Sampling::default()
+    };
+    let only = next(&[7, 8], &sampling);
+    // A token that its own proposal denies: of p, which is that proposal, nothing is left.
+    let stranger = (only + 1) % VOCABULARY as Token;
+    let mut request = request(vec![7, 8], &[stranger], &sampling, Lenience::NONE);
+    request.draft.tokens[0].proposal = Proposal::Pairs(vec![(only, 1.0)]);
+    let verdict = pollster::block_on(level().verify(request)).expect("a verdict");
+    assert_eq!(verdict.accepted, 0);
+    assert_eq!(verdict.next.map(|next| next.id), Some(only));
+}
+
+#[test]
 fn a_lone_drafter_ships_the_distribution_it_drew_from() {
     let sampling = Sampling {
         temperature: 1.0,

@@ -295,6 +295,33 @@ fn asked() -> VerifyRequest {
 }
 
 #[test]
+fn counts_that_no_call_could_have_are_refused_by_field() {
+    let pair = |drafted, per_position: Vec<u64>| v1::Pair {
+        reviewer: 0,
+        drafter: 1,
+        drafts: 1,
+        drafted,
+        accepted: per_position.iter().sum(),
+        per_position,
+    };
+    for (calls, pair, field) in [
+        (1, pair(9, vec![0; 256]), "pairs.per_position"),
+        (1, pair(1 << 40, vec![1]), "pairs.drafted"),
+        (1 << 40, pair(1, vec![1]), "calls"),
+    ] {
+        let wire = v1::DraftResponse {
+            calls: vec![calls],
+            pairs: vec![pair],
+            ..convert::draft_to_wire(Draft::default())
+        };
+        match convert::draft(wire, 4, VOCABULARY) {
+            Err(Error::Invalid { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
 fn log_probabilities_are_asked_for_within_bounds() {
     for (alternatives, from, field) in [
         (21, 1, "logprobs.alternatives"),

@@ -59,6 +59,9 @@ pub enum Error {
     /// Loading ended without a level or a reason: a panic, which is on standard error.
     #[error("loading the model failed; the log says where. This is a bug")]
     LoadingFailed,
+    /// The thread that computes has ended: a panic, which is on standard error.
+    #[error("the engine has stopped; the log says where. This is a bug")]
+    Stopped,
     /// The address cannot be listened at.
     #[error("cannot listen at {address}: {source}")]
     Listen {

@@ -55,6 +55,11 @@ impl Model {
         }
     }
 
+    /// Whether it answers nothing any more, though the process lives.
+    pub fn has_stopped(&self) -> bool {
+        matches!(self, Self::Neural(level) if level.engine.has_stopped())
+    }
+
     /// The level itself.
     pub fn level(&self) -> &dyn Level {
         match self {

@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::{
     net::{TcpListener, TcpSocket, lookup_host},
     sync::oneshot,
+    time::sleep,
 };
 
 use crate::{
@@ -25,6 +26,9 @@ use crate::{
 
 /// How long running calls may take to end after a worker was asked to.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// Between two looks at whether the level still computes.
+const PULSE: Duration = Duration::from_secs(1);
 
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 1024;
@@ -101,7 +105,7 @@ pub async fn serve(
         concurrency: queue,
         ..ServiceOptions::default()
     };
-    let (gauged, read) = (model.clone(), model.clone());
+    let (gauged, read, watched) = (model.clone(), model.clone(), model.clone());
     let mut level: Arc<dyn Level> = model;
     if let Some(emulation) = emulation {
         level = Arc::new(Emulated::new(level, &emulation));
@@ -122,9 +126,18 @@ pub async fn serve(
     tokio::select! {
         ended = serve_over(tls.as_ref(), incoming(listener), service, DRAIN, shutdown) => ended?,
         never = crate::metrics::serve(scrapes, render) => match never {},
+        () = stopped(&watched) => return Err(Error::Stopped),
     }
     tracing::info!("ended");
     Ok(())
+}
+
+/// Until a level answers nothing any more. Whoever started the process can start another one; nobody could tell from
+/// outside that this one is of no use.
+async fn stopped(model: &Model) {
+    while !model.has_stopped() {
+        sleep(PULSE).await;
+    }
 }
 
 /// Loads on a thread that nobody has to wait for: neither the runtime's other work nor, when the process is to end before

@@ -11,7 +11,7 @@ use super::{
     Book, STALE,
     acceptance::Source,
     decision::{Choice, Decision, Reasons},
-    offers::{ASSIST, guess, may_ask},
+    offers::{ASSIST, assisted, guess, may_ask},
     openings::{Opening, begins, opens},
     planned::{Planned, TextBook},
     value::{Offer, View},
@@ -76,7 +76,10 @@ impl Planned {
         };
         let best = view.best(situation, &offers, beyond);
         if let Some(decision) = self.explore(book, &view, situation, &offers, best) {
-            return decision;
+            return Decision {
+                given_up: given_up + decision.given_up,
+                ..decision
+            };
         }
         let survival = view.survival(situation);
         let of = |(offer, worth): &(_, f64)| Reasons::of(offer, *worth, survival, view.rate);
@@ -223,7 +226,11 @@ impl Planned {
             .filter(neural)
             .min_by_key(|&level| book.used[level])?;
         let description = &situation.levels[level];
-        let assist = if description.assisted { ASSIST } else { 0 };
+        let assist = if assisted(situation, level) {
+            ASSIST
+        } else {
+            0
+        };
         let wanted = AUDITION.min(situation.room);
         let token = book.prices[level].token(assist, description.rows)?;
         let given_up = token * wanted as f64 * self.load();

@@ -25,10 +25,7 @@ mod trial;
 mod value;
 mod writing;
 
-use std::sync::{
-    Arc, Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicUsize};
 
 use self::{
     acceptance::Acceptance,
@@ -104,6 +101,7 @@ impl Book {
 #[derive(Debug)]
 pub struct Planner {
     book: Mutex<Book>,
+    /// Texts that are being written.
     texts: AtomicUsize,
 }
 
@@ -143,7 +141,6 @@ impl Planner {
 
     /// The strategy of one text that is drawn at this temperature.
     pub fn text(self: &Arc<Self>, temperature: f32) -> Planned {
-        self.texts.fetch_add(1, Ordering::Relaxed);
         Planned::new(self.clone(), band(temperature))
     }
 

@@ -1,6 +1,6 @@
 //! What could be drafted next: each turn of a neural level, what it would bring and how long it would take.
 
-use csd_level::{Kind, Prospects};
+use csd_level::{Kind, Prospects, prospects::BANDS};
 
 use super::{
     acceptance::{Outlook, Source},
@@ -26,7 +26,7 @@ impl View<'_> {
                 continue;
             }
             let room = situation.room.min(left);
-            let modes = if description.assisted {
+            let modes = if assisted(situation, level) {
                 &[0, ASSIST][..]
             } else {
                 &[0]
@@ -97,11 +97,17 @@ impl View<'_> {
         let guess = guess(situation, || all.at(len).next());
         let all = writing::expected(&all, len, |_| worth(paid) / guess, room);
         // What a row of the review costs, on average up to there.
-        let row = |tokens: usize| (review[len + tokens] - review[len]) / tokens as f64 * self.load;
+        let row = |tokens: usize| {
+            let more = (review[len + tokens] - review[len]).max(0.0);
+            more / tokens as f64 * self.load
+        };
         let offer = |wanted: usize| {
             let prospects = Prospects {
                 own: own.passes.map(|passes| passes as f32),
-                assistant: assistant.passes.map(|passes| passes as f32),
+                assistant: match assisted(situation, level) {
+                    true => assistant.passes.map(|passes| passes as f32),
+                    false => [0.0; BANDS],
+                },
                 next: own.next() as f32,
                 forward: worth(paid + row(wanted)) as f32,
                 // Max-Gram's tokens may go on to the end of the room: what is free for a few is not for so many.
@@ -145,7 +151,7 @@ impl View<'_> {
     ) -> Option<Offer> {
         let rows = |level: usize| situation.levels[level].rows;
         let most = (room - 1).min(rows(level).saturating_sub(1));
-        let assisted = situation.levels[below].assisted;
+        let assisted = assisted(situation, below);
         let assist = if assisted { ASSIST } else { 0 };
         let (approved, corrected) = (Source::approved(level), Source::corrected(level));
         let worth = Worth {
@@ -224,6 +230,13 @@ fn maxgram(situation: &Situation<'_>, assist: usize) -> Option<Source> {
 /// The chance that a guess is right which is as good as this, if one is needed.
 pub(super) fn guess(situation: &Situation<'_>, chance: impl FnOnce() -> f64) -> f64 {
     if situation.guessing { chance() } else { 1.0 }
+}
+
+/// Whether a level may use the Max-Gram in its own process: it stands for the cascade's.
+pub(super) fn assisted(situation: &Situation<'_>, level: usize) -> bool {
+    let last = situation.levels.last();
+    let statistical = last.is_some_and(|last| last.kind == Kind::Statistical);
+    statistical && situation.levels[level].assisted
 }
 
 /// Whether a level may take a turn at all.

@@ -46,7 +46,7 @@ pub(super) fn begins(situation: &Situation<'_>) -> bool {
 
 /// Whether nothing is drafted yet, and the target waits.
 pub(super) fn opens(situation: &Situation<'_>) -> bool {
-    begins(situation) && situation.hidden.is_zero()
+    begins(situation) && !situation.ahead
 }
 
 /// What an opening was expected to be worth.

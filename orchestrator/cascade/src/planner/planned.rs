@@ -1,7 +1,10 @@
 //! The planner's strategy for one text: what it decides is told, and what came of it is learnt.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use super::{
     acceptance::TextAcceptance,
     decision::{Choice, tell_ahead},
     mean::{Mean, Rate},
-    openings::{Opening, Promise},
+    openings::{Opening, Promise, opens},
     surplus::Surplus,
     value::View,
 };
@@ -50,21 +53,26 @@ pub struct Planned {
     planner: Arc<Planner>,
     pub(super) band: usize,
     text: Mutex<TextBook>,
+    /// Whether it is being written.
+    begun: AtomicBool,
 }
 
 impl Drop for Planned {
     fn drop(&mut self) {
-        self.planner.texts.fetch_sub(1, Ordering::Relaxed);
+        if *self.begun.get_mut() {
+            self.planner.texts.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
 impl Planned {
-    /// A text that nothing is known of yet; the planner has counted it.
+    /// A text that nothing is known of yet.
     pub(super) fn new(planner: Arc<Planner>, band: usize) -> Self {
         Self {
             planner,
             band,
             text: Mutex::default(),
+            begun: AtomicBool::new(false),
         }
     }
 
@@ -88,6 +96,21 @@ impl Planned {
             .expected(book.bands[self.band].surplus.expected(0.0))
     }
 
+    /// A level that was only asked to learn about it has answered, or failed.
+    fn probed(&self, book: &mut Book, text: &mut TextBook, level: usize, took: Duration) {
+        if text.probed.take_if(|probed| *probed == level).is_some() {
+            // The round is likely lost for anything else, and texts that share the target's forwards wait for each other.
+            book.explored += took.as_secs_f64() * self.load() + book.alone();
+        }
+    }
+
+    /// Counts this text among those that are written, once: it may have waited for its turn.
+    fn begins(&self) {
+        if !self.begun.swap(true, Ordering::Relaxed) {
+            self.planner.texts.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Texts that share the target's forwards.
     pub(super) fn load(&self) -> f64 {
         self.planner.texts.load(Ordering::Relaxed).max(1) as f64
@@ -106,6 +129,7 @@ impl Planned {
 
 impl Strategy for Planned {
     fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        self.begins();
         let decision = {
             let mut book = self.planner.book();
             let decision = self.decide(&book, &mut self.text(), situation);
@@ -113,7 +137,7 @@ impl Strategy for Planned {
             book.decisions.count(decision.choice, level);
             book.explored += decision.given_up;
             let mut text = self.text();
-            if situation.reviewer == 0 {
+            if opens(situation) {
                 text.learns = decision.choice == Choice::Probe;
             }
             text.tries |= decision.given_up > 0.0;
@@ -165,6 +189,7 @@ impl Strategy for Planned {
     }
 
     fn patience(&self) -> Duration {
+        self.begins();
         let mut book = self.planner.book();
         let rate = self.rate(&book, &self.text());
         let review = book.alone();
@@ -214,11 +239,7 @@ impl Strategy for Planned {
         let alone = !text.pipelined && audition.is_none();
         book.prices[report.level].drafted(report, alone);
         book.used[report.level] = book.rounds;
-        if text.probed == Some(report.level) {
-            text.probed = None;
-            // The round is likely lost for anything else, and texts that share the target's forwards wait for each other.
-            book.explored += report.took.as_secs_f64() * self.load() + book.alone();
-        }
+        self.probed(&mut book, &mut text, report.level, report.took);
     }
 
     fn reviewed(&self, report: &Reviewed<'_>) {
@@ -284,12 +305,25 @@ impl Strategy for Planned {
     }
 
     fn failed(&self, level: usize, took: Duration) {
-        self.planner.book().prices[level].failed(took);
+        let mut book = self.planner.book();
+        let mut text = self.text();
+        book.prices[level].failed(took);
+        // Others are asked before it is asked again only to learn.
+        book.used[level] = book.rounds;
+        text.auditions.take_if(|auditions| *auditions == level);
+        self.probed(&mut book, &mut text, level, took);
     }
 
     fn wrote(&self, report: &Wrote) {
         let mut book = self.planner.book();
         let mut text = self.text();
+        let promise = text.promise.take();
+        let learns = std::mem::take(&mut text.learns);
+        text.tries = false;
+        // A round that has read a prompt first says nothing of the pace.
+        if report.read {
+            return;
+        }
         let (tokens, seconds) = (report.tokens as f64, report.took.as_secs_f64());
         book.rounds += 1;
         book.seconds += seconds;
@@ -297,20 +331,21 @@ impl Strategy for Planned {
         let alone = book.alone();
         let drafting = seconds - alone;
         let band = &mut book.bands[self.band];
-        if let Some(promise) = text.promise.take() {
+        if let Some(promise) = promise {
             band.openings.came_to(&promise, tokens - 1.0, drafting);
         }
         band.rate.observe(tokens, seconds);
-        text.tries = false;
         let waited = report.drafting.as_secs_f64() > AT_ONCE * alone;
-        if (report.drafted > 0 || waited) && !text.learns {
+        if (report.drafted > 0 || waited) && !learns {
             band.surplus.observe(tokens, seconds, alone);
             text.surplus.observe(tokens, seconds, alone);
         }
         if !report.resumed && report.drafted > 0 {
             let drafting = report.drafting.as_secs_f64();
-            band.trial
-                .drafted(drafting, seconds - drafting, report.foreseen);
+            band.trial.drafted(drafting, seconds - drafting);
+        }
+        if let Some(fits) = report.foreseen {
+            band.trial.foreseen(fits);
         }
     }
 }

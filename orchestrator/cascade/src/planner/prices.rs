@@ -14,6 +14,8 @@ const STEPS: [usize; 20] = [
 
 /// … many rows cost what they take to compute: from so many on, a step's rows differ in what they cost.
 const MANY: usize = 17;
+/// The most rows that are not many.
+const FEW: f64 = (MANY - 1) as f64;
 
 /// How many observations a price remembers.
 const MEMORY: u32 = 60;
@@ -151,18 +153,21 @@ impl Prices {
         let tiles = |rows: f64| (rows / cheap).ceil().max(1.0);
         let times = match many {
             // So many rows fill any tile: the last of them is as dear as the others.
-            true => (rows / below.last.max(cheap)).max(1.0),
+            true => (rows / below.last.max(cheap)).max(tiles(rows.min(FEW)) / tiles(below.last)),
             false => tiles(rows) / tiles(below.last),
         };
         let believed = below.seconds * times;
         let Some(above) = self.staircase.get(above) else {
             return Some(believed);
         };
-        let part = (rows - below.last) / (above.first - below.last);
-        let line = below.seconds + part * (above.seconds - below.seconds);
+        let line = |rows: f64| {
+            let part = (rows - below.last) / (above.first - below.last);
+            below.seconds + part * (above.seconds - below.seconds)
+        };
         Some(match many {
-            true => line,
-            false => line.max(believed.min(above.seconds)),
+            true => line(rows),
+            // Never more than what many rows are expected to take.
+            false => line(rows).max(believed.min(line(above.first.min(MANY as f64)))),
         })
     }
 
@@ -243,6 +248,25 @@ mod tests {
         assert_eq!(prices.forward(9, 8), Some(0.015));
         assert_eq!(prices.forward(5, 8), Some(0.0135));
         assert_eq!(prices.forward(5, 4), Some(0.015));
+    }
+
+    #[test]
+    fn more_rows_are_never_cheaper() {
+        let seen = |all: &[(u64, usize)]| {
+            let mut prices = Prices::default();
+            for &(forward_ms, rows) in all {
+                let timings = timings(forward_ms, rows, rows);
+                prices.reviewed(timings.forward, timings, true);
+            }
+            prices
+        };
+        let few_then_many = seen(&[(10, 8), (22, 33)]);
+        let few = seen(&[(10, 5)]);
+        for (prices, cheap) in [(few_then_many, 8), (few.clone(), 5), (few, 11)] {
+            let forwards = (1..60).map(|rows| prices.forward(rows, cheap).unwrap_or(0.0));
+            let forwards: Vec<f64> = forwards.collect();
+            assert!(forwards.is_sorted(), "{cheap}: {forwards:?}");
+        }
     }
 
     #[test]

@@ -51,9 +51,13 @@ impl Trial {
     }
 
     /// A round whose draft began with nothing waited for so many seconds of drafting, of which its review can hide no more
-    /// than its own. `fits`: what was drafted ahead fits what its review said, or would have.
-    pub(super) fn drafted(&mut self, seconds: f64, review: f64, fits: bool) {
+    /// than its own.
+    pub(super) fn drafted(&mut self, seconds: f64, review: f64) {
         self.drafting.observe(seconds.min(review));
+    }
+
+    /// Levels have drafted during a review; `fits`: for what it came to say.
+    pub(super) fn foreseen(&mut self, fits: bool) {
         self.fits.observe(f64::from(u8::from(fits)));
     }
 }
@@ -72,7 +76,8 @@ mod tests {
             beside += u32::from(way);
             let anyway = if round % 2 == 0 { uneven } else { 1.0 };
             trial.reviewed(way, anyway * if way { slowdown } else { 1.0 });
-            trial.drafted(0.004, 0.010, true);
+            trial.drafted(0.004, 0.010);
+            trial.foreseen(true);
         }
         f64::from(beside) / 2000.0
     }
@@ -99,7 +104,8 @@ mod tests {
             let (way, lost) = trial.next(0.010);
             given_up += lost;
             trial.reviewed(way, if way { 1.6 } else { 1.0 });
-            trial.drafted(0.004, 0.010, true);
+            trial.drafted(0.004, 0.010);
+            trial.foreseen(true);
         }
         assert!(given_up > 0.0 && given_up < 2000.0 * 0.010 * 2.0 * EXPLORATION);
     }

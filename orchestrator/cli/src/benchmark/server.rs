@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use csd_transport::{Gauges, RemoteLevel, RemoteOptions};
+use csd_transport::{ClientTls, Gauges, RemoteLevel, RemoteOptions};
 use serde::{Deserialize, Serialize};
 
-use crate::client::Client;
+use crate::{client::Client, door};
 
 /// A server that has been asked what it is.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ impl Level {
 }
 
 impl Server {
-    /// Asks a server what it offers. `workers` are the addresses of its levels where they are known.
+    /// Asks a server what it offers, with a key of the environment's. `workers` are the addresses of its levels where they
+    /// are known, and how those at `https://` are reached.
     ///
     /// # Errors
     /// Nobody answers, or nobody who has a model.
@@ -72,8 +73,12 @@ impl Server {
         name: &str,
         url: &str,
         workers: &BTreeMap<String, String>,
+        tls: Option<&ClientTls>,
     ) -> Result<Self> {
-        let client = Client::new(url)?;
+        let mut client = Client::new(url)?;
+        if let Some(key) = door::first_key() {
+            client = client.with_key(&key)?;
+        }
         let (status, body) = client.get("/v1/models").await?;
         let models: Models = serde_json::from_slice(&body)
             .with_context(|| format!("{url}/v1/models answers {status} and no list of models"))?;
@@ -90,7 +95,7 @@ impl Server {
         };
         for (level, address) in workers {
             server
-                .ask(level, address)
+                .ask(level, address, tls)
                 .await
                 .with_context(|| level.clone())?;
         }
@@ -98,8 +103,12 @@ impl Server {
     }
 
     /// Asks a level what it is.
-    async fn ask(&mut self, name: &str, address: &str) -> Result<()> {
-        let level = RemoteLevel::connect(address, RemoteOptions::default()).await?;
+    async fn ask(&mut self, name: &str, address: &str, tls: Option<&ClientTls>) -> Result<()> {
+        let options = RemoteOptions {
+            tls: tls.cloned(),
+            ..RemoteOptions::default()
+        };
+        let level = RemoteLevel::connect(address, options).await?;
         let description = level.probe().await?;
         if self.target() == Some(name) {
             self.rows = Some(description.rows);

@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use csd_config::Cascade;
 use csd_engine::Checkpoint;
 use csd_telemetry::Options;
+use csd_transport::ClientTls;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -178,6 +179,12 @@ impl Args {
             parameters: parameters(&cascade)?,
             cascade: Some(cascade.clone()),
         };
+        let (ca, certificate, key) = (
+            cascade.tls.ca.as_deref(),
+            cascade.tls.certificate.as_deref(),
+            cascade.tls.key.as_deref(),
+        );
+        let tls = ClientTls::load(ca, certificate, key)?;
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
         let mut local = Local::start(cascade, self.cascade.as_deref(), &self.overrides, listener)?;
@@ -198,7 +205,7 @@ impl Args {
                 })
                 .await?;
             progress.done();
-            let own = Server::meet("", &local.url, &workers).await?;
+            let own = Server::meet("", &local.url, &workers, tls.as_ref()).await?;
             self.measure(root, vec![own], &subject).await
         };
         let measured = tokio::select! {
@@ -223,7 +230,7 @@ impl Args {
     ) -> Result<()> {
         for url in &self.urls {
             let (name, url) = url.split_once('=').unwrap_or((url, url));
-            servers.push(Server::meet(name, url, &BTreeMap::new()).await?);
+            servers.push(Server::meet(name, url, &BTreeMap::new(), None).await?);
         }
         ensure!(
             !self.memory || servers.iter().any(Server::remembers),

@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// The cascade file to start, and whose chat template --chat uses [default: the bundled config/tiny.toml].
     #[arg(long, value_name = "CASCADE.toml")]
     cascade: Option<PathBuf>,
-    /// Who drafts: off (the target alone), a preset's name, a matrix K, or {"k": …, "lenience": …} [default: the file's plan].
+    /// Who drafts: off (the target alone), auto, a preset's name, a matrix K, or {"k": …, "lenience": …} [default: the file's plan].
     #[arg(long, value_name = "PLAN", value_parser = plan)]
     plan: Option<Value>,
     /// Tokens to write at most.

@@ -237,7 +237,7 @@ impl WhatIf {
 }
 
 impl Lineup {
-    /// A token that no level would write there.
+    /// A token that no level would write there, and that ends no text.
     fn nobodys(&self, text: usize, position: usize) -> Token {
         let taken = |token: &Token| {
             let mut members = self.members.iter();
@@ -246,6 +246,9 @@ impl Lineup {
                 choice.is_some_and(|choice| choice.id == *token)
             })
         };
-        (0..).find(|token| !taken(token)).unwrap_or_default()
+        let ends = |token: &Token| self.header.end_tokens.contains(token);
+        (0..)
+            .find(|token| !taken(token) && !ends(token))
+            .unwrap_or_default()
     }
 }

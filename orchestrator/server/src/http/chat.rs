@@ -72,6 +72,8 @@ fn message((index, value): (usize, Value)) -> Result<Message> {
             format!("must be an object, got {}", named(&value)),
         ));
     };
+    // As everywhere, null is the same as absence: clients send back what they were answered.
+    fields.retain(|_, value| !value.is_null());
     let role = match fields.remove("role") {
         Some(Value::String(role)) => role,
         _ => return Err(invalid(".role", "must be a string".into())),

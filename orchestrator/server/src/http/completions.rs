@@ -48,12 +48,16 @@ pub(super) async fn job(
         echo,
     };
     let options = Options::parse(fields, shape, tenant, &orchestrator)?;
-    let prompts = prompts(prompt, &orchestrator).await?;
+    let prompts = prompts(prompt, options.choices(), &orchestrator).await?;
     Ok(Job::new(orchestrator, Form::Completion, prompts, options))
 }
 
 /// A text, a list of texts, token ids, or a list of token ids.
-async fn prompts(value: Option<Value>, orchestrator: &Orchestrator) -> Result<Vec<Vec<Token>>> {
+async fn prompts(
+    value: Option<Value>,
+    choices: usize,
+    orchestrator: &Orchestrator,
+) -> Result<Vec<Vec<Token>>> {
     let invalid = |reason: &str| Failure::invalid("prompt", reason);
     let entries = match value {
         None => return Err(invalid("is missing")),
@@ -68,6 +72,14 @@ async fn prompts(value: Option<Value>, orchestrator: &Orchestrator) -> Result<Ve
     };
     if matches!(entries.first(), None | Some(Value::Number(_))) {
         return Ok(vec![ids(&entries)?]);
+    }
+    let most = orchestrator.admission().most();
+    if entries.len().saturating_mul(choices) > most {
+        let reason = format!(
+            "{} prompts with {choices} texts each are more than the {most} texts that this server takes at once",
+            entries.len()
+        );
+        return Err(invalid(&reason));
     }
     let mut prompts = Vec::with_capacity(entries.len());
     for entry in entries {

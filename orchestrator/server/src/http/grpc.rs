@@ -12,7 +12,7 @@ use std::{
 use axum::{
     Router,
     extract::{self, State},
-    http::header,
+    http::{StatusCode, header},
     middleware::{self, Next},
     response,
 };
@@ -53,7 +53,8 @@ pub(super) fn routes(orchestrator: &Arc<Orchestrator>, access: &Access) -> Route
     const CONTRACT: &str = "the contract that is built in can be described";
     let door = Door(orchestrator.clone());
     let limit = orchestrator.body_bytes();
-    let asked_for_keys = middleware::from_fn_with_state(access.keys.clone(), key);
+    let who = (access.keys.clone(), orchestrator.clone());
+    let asked_for_keys = middleware::from_fn_with_state(who, key);
     let cascade = CascadeServer::new(door.clone()).max_decoding_message_size(limit);
     Router::new()
         .route_service("/csd.v1.Cascade/{*method}", cascade)
@@ -71,14 +72,16 @@ pub(super) fn routes(orchestrator: &Arc<Orchestrator>, access: &Access) -> Route
 
 /// Asks for a key, notes whose it is, and answers in gRPC where there is none.
 async fn key(
-    State(keys): State<Keys>,
+    State((keys, orchestrator)): State<(Keys, Arc<Orchestrator>)>,
     mut request: extract::Request,
     next: Next,
 ) -> response::Response {
     let header = request.headers().get(header::AUTHORIZATION);
     let Some(tenant) = keys.admit(header.map(|value| value.as_bytes())) else {
         let sent = header.is_some();
-        return refused(&Failure::Unauthorized { sent }).into_http();
+        let failure = Failure::Unauthorized { sent };
+        trace::failed(&orchestrator, &Span::current(), &failure);
+        return refused(&failure).into_http();
     };
     request.extensions_mut().insert(tenant);
     next.run(request).await
@@ -100,7 +103,10 @@ impl cascade_server::Cascade for Door {
         let allowed = deadline::from_headers(metadata.as_ref()).map_err(|e| to_status(&e))?;
         let until = allowed.map(|allowed| Instant::now() + allowed);
         let begun = self.begin(message, tenant).await;
-        let (writer, text) = begun.map_err(|failure| refused(&failure))?;
+        let (writer, text) = begun.map_err(|failure| {
+            trace::failed(&self.0, &Span::current(), &failure);
+            refused(&failure)
+        })?;
         Ok(Response::new(Box::pin(answers(writer, text, until))))
     }
 }
@@ -184,7 +190,7 @@ fn fields(message: v1::GenerateRequest) -> Map<String, Value> {
             Plan::Matrix(matrix) => {
                 let rows: Vec<_> = matrix.rows.into_iter().map(|row| row.k).collect();
                 let lenience = matrix.lenience.unwrap_or(1.0);
-                json!({"k": rows, "lenience": float(lenience)})
+                json!({"k": rows, "lenience": float(lenience), "pipelined": matrix.pipelined})
             }
         }),
     );
@@ -219,7 +225,11 @@ fn answers(
             None => Ok(text.next().await),
         };
         match chunk {
-            Err(_) => Some((Err(to_status(&Error::DeadlineExceeded)), None)),
+            Err(_) => {
+                let late = StatusCode::GATEWAY_TIMEOUT.as_u16();
+                writer.job.orchestrator.metrics().failed(late);
+                Some((Err(to_status(&Error::DeadlineExceeded)), None))
+            }
             Ok(None) => None,
             Ok(Some(Ok(chunk))) => Some((Ok(writer.message(chunk)), Some((writer, text)))),
             Ok(Some(Err(failure))) => {
@@ -314,7 +324,7 @@ impl Door {
                 "there is no service {service:?}"
             )));
         }
-        let status = match self.0.cascade().gates()[0].is_open() {
+        let status = match self.0.is_serving() {
             true => ServingStatus::Serving,
             false => ServingStatus::NotServing,
         };
@@ -345,13 +355,15 @@ impl Health for Door {
         let later = stream::unfold((self.clone(), first), move |(door, last)| {
             let service = service.clone();
             async move {
-                loop {
+                // Open, the watch would keep the connection, and the drain, alive.
+                while !(door.0.is_leaving() && last.status() == ServingStatus::NotServing) {
                     tokio::time::sleep(LOOK).await;
                     let now = door.health(&service).ok()?;
                     if now != last {
                         return Some((Ok(now), (door, now)));
                     }
                 }
+                None
             }
         });
         let all = stream::iter([Ok(first)]).chain(later);

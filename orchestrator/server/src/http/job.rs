@@ -203,8 +203,10 @@ impl Job {
     /// Choice i of prompt j is text j·n + i.
     pub(super) fn begin(&self) -> Result<Vec<Generation>> {
         let options = &self.options;
-        let mut tasks = Vec::with_capacity(self.prompts.len() * options.choices);
+        let mut tasks = Vec::new();
         for (j, prompt) in self.prompts.iter().enumerate() {
+            // Before it is copied: it may be as long as a body.
+            self.orchestrator.check(prompt)?;
             for i in 0..options.choices {
                 tasks.push(Task {
                     prompt: prompt.clone(),

@@ -62,12 +62,13 @@ pub(super) async fn request(
     response
 }
 
-/// Notes a failure that came too late for a status.
+/// Notes a failure that the answer's status does not tell: it came too late, or is told in gRPC.
 pub(super) fn failed(orchestrator: &Orchestrator, span: &Span, failure: &Failure) {
-    orchestrator
-        .metrics()
-        .failed(failure::status(failure).as_u16());
-    span.record(names::OTEL_STATUS_CODE, "ERROR");
-    span.record(names::OTEL_STATUS_DESCRIPTION, failure.to_string());
-    span.record(names::ERROR_TYPE, failure::code(failure));
+    let status = failure::status(failure);
+    orchestrator.metrics().failed(status.as_u16());
+    if status.is_server_error() {
+        span.record(names::OTEL_STATUS_CODE, "ERROR");
+        span.record(names::OTEL_STATUS_DESCRIPTION, failure.to_string());
+        span.record(names::ERROR_TYPE, failure::code(failure));
+    }
 }

@@ -345,6 +345,25 @@ async fn a_cascade_may_be_a_target_alone() {
 }
 
 #[tokio::test]
+async fn a_chat_takes_back_what_it_was_answered() {
+    let world = World::new();
+    let chat = |answer: Value| {
+        let user = json!({"role": "user", "content": "2 + 2?"});
+        json!({"messages": [user, answer, user], "max_completion_tokens": 3, "temperature": 0})
+    };
+    let bare = chat(json!({"role": "assistant", "content": "4"}));
+    let whole = chat(json!({
+        "role": "assistant", "content": "4", "refusal": null, "tool_calls": null, "audio": null,
+    }));
+    let [bare, whole] = [
+        world.post("/v1/chat/completions", &bare).await,
+        world.post("/v1/chat/completions", &whole).await,
+    ];
+    assert_eq!(whole.status, 200, "{}", whole.body);
+    assert_eq!(bare.body["choices"], whole.body["choices"]);
+}
+
+#[tokio::test]
 async fn chats_go_through_the_models_template() {
     let world = World::new();
     let chat = json!({

@@ -86,6 +86,7 @@ async fn a_text_over_grpc_is_that_over_http() {
             .map(|row| Row { k: row.into() })
             .into(),
         lenience: Some(1.5),
+        pipelined: true,
     };
     let with = |change: &dyn Fn(&mut GenerateRequest)| {
         let mut request = request();

@@ -34,6 +34,8 @@ async fn every_bad_value_is_a_400_that_names_its_field() {
         (json!({"prompt": ["a", 1]}), "prompt"),
         (json!({"prompt": [4096]}), "prompt"),
         (json!({"prompt": [[1], [99_999_999_999_u64]]}), "prompt"),
+        (json!({"prompt": vec![[1]; 17]}), "prompt"),
+        (json!({"prompt": ["a", "b"], "n": 9}), "prompt"),
         (json!({"prompt": [-1]}), "prompt"),
         (json!({"prompt": [1.5]}), "prompt"),
         (json!({"prompt": long}), "prompt"),

@@ -214,6 +214,23 @@ async fn a_replica_that_hangs_costs_one_deadline() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_only_target_that_is_slow_once_is_there_for_others() {
+    let released = Arc::new(Notify::new());
+    let worker = Worker::start(Held::new(target(), 2, released.clone())).await;
+    let mut config = alone(&[&worker]);
+    config.limits.verify_timeout = Duration::from_millis(200);
+    let server = over_config(config).await;
+    let mut body = json!({"prompt": "fn main() {", "max_tokens": 8, "temperature": 0});
+    let (status, text) = ask(&server.address, "POST /v1/completions", &body).await;
+    assert_eq!(status, 503, "its own review is late: {text}");
+    released.notify_one();
+    // At once, before anybody has knocked again.
+    body["max_tokens"] = json!(1);
+    let (status, text) = ask(&server.address, "POST /v1/completions", &body).await;
+    assert_eq!(status, 200, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_replica_may_come_late() {
     let first = Worker::start(target()).await;
     let place = nowhere().await;

@@ -10,6 +10,10 @@ use csd_level::{Error, scripted::ScriptedLevel};
 use csd_orchestrator::{Connected, SetupError};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
+use tonic::transport::Endpoint;
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     sockets::{PATIENCE, Server, Worker, ask, config, nowhere, request},
@@ -120,6 +124,32 @@ async fn what_cannot_start_says_which_level_and_where() {
         .err()
         .expect("refused");
     assert!(matches!(error, SetupError::Plan(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_the_health_hears_of_the_end_and_does_not_hold_it_up() {
+    let worker = Worker::start(target()).await;
+    let config = Cascade {
+        plan: Plan::Off,
+        ..config(&[("target", &worker.address)])
+    };
+    let connected = Connected::new(&config, PATIENCE).await.expect("starts");
+    let server = Server::start(connected).await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.address)).expect("a place");
+    let mut client = HealthClient::new(endpoint.connect().await.expect("up"));
+    let watch = client.watch(HealthCheckRequest::default()).await;
+    let mut watch = watch.expect("known").into_inner();
+    let first = watch.message().await.expect("well").expect("a word");
+    assert_eq!(first.status(), ServingStatus::Serving);
+    drop(server.stop);
+    let last = watch.message().await.expect("well").expect("a word");
+    assert_eq!(last.status(), ServingStatus::NotServing);
+    assert_eq!(watch.message().await.expect("well"), None);
+    let ended = tokio::time::timeout(LIMIT, server.task).await;
+    ended
+        .expect("in time")
+        .expect("ends")
+        .expect("without an error");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -66,6 +66,11 @@ impl Engine {
         self.counters.read(self.queue.len())
     }
 
+    /// Whether its thread has ended, by a panic: it answers nothing any more.
+    pub fn has_stopped(&self) -> bool {
+        self.queue.is_closed()
+    }
+
     /// Bytes of keys and values that all sequences together may take.
     pub fn cache_limit(&self) -> usize {
         self.cache_limit

@@ -101,6 +101,11 @@ impl Queue {
         let _ = self.arrived.wait_timeout_while(state, left, idle);
     }
 
+    /// Whether commands are refused for good.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Refuses commands from now on and forgets those that wait, whose callers learn so.
     pub(super) fn close(&self) {
         let mut state = self.lock();

@@ -52,6 +52,10 @@ pub fn draft(wire: v1::DraftResponse, room: usize, vocabulary: usize) -> Result<
     if wire.calls.len() > usize::from(INNER_LEVELS) {
         return Err(Error::invalid("calls", "counts levels outside the call"));
     }
+    if let Some(calls) = wire.calls.iter().find(|&&calls| calls > MOST) {
+        let reason = format!("at most {MOST} in one call, got {calls}");
+        return Err(Error::invalid("calls", reason));
+    }
     let mut inner = Statistics {
         calls: wire.calls,
         ..Statistics::default()
@@ -181,7 +185,23 @@ fn inner_level(field: &str, number: u32) -> Result<u8> {
     Ok(level)
 }
 
+/// Positions that an inner review may count: no draft is longer.
+const POSITIONS: usize = 255;
+/// What a call may count of anything, so that sums of counts stay counts.
+const MOST: u64 = u32::MAX as u64;
+
 fn counted(wire: v1::Pair) -> Result<Pair> {
+    if wire.per_position.len() > POSITIONS {
+        let reason = format!(
+            "at most {POSITIONS} positions, got {}",
+            wire.per_position.len()
+        );
+        return Err(Error::invalid("pairs.per_position", reason));
+    }
+    if wire.drafted > MOST {
+        let reason = format!("at most {MOST} in one call, got {}", wire.drafted);
+        return Err(Error::invalid("pairs.drafted", reason));
+    }
     let sum = wire
         .per_position
         .iter()

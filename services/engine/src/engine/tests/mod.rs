@@ -227,6 +227,7 @@ fn a_thread_that_panics_leaves_nobody_waiting() {
         logprobs: None,
     });
     assert!(matches!(wait(later), Err(Error::Unavailable(_))));
+    assert!(held.engine.has_stopped());
     let gauges = held.engine.gauges();
     assert_eq!((gauges.in_flight, gauges.queued), (0, 0));
 }
