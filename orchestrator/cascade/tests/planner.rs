@@ -8,7 +8,7 @@ use csd_cascade::{
     world::{Price, Time, Timed},
 };
 use csd_level::{
-    Clock as _, Context, Level, Sampling, Token,
+    Clock as _, Context, Error, Level, Sampling, Token,
     noise::{Noise, Purpose},
     scripted::ScriptedLevel,
 };
@@ -227,4 +227,31 @@ fn far_drafters_are_left_when_the_work_becomes_hard_and_taken_again_when_it_beco
         "times the target alone: easy {learnt:.2?}, hard {hardened:.2?}, easy again {eased:.2?}"
     );
     assert!(learnt[1] < 0.6 && hardened[0] < 1.15 && hardened[1] < 1.03 && eased[3] < 0.7);
+}
+
+#[test]
+fn a_drafter_that_never_has_time_is_hardly_asked() {
+    let time = Time::default();
+    let busy = |_| {
+        Some(Error::Busy {
+            retry_after: Duration::ZERO,
+        })
+    };
+    let drafter = ScriptedLevel::new("draft", VOCABULARY, 7, 2, 0.1).with_fault(Arc::new(busy));
+    let target = ScriptedLevel::new("target", VOCABULARY, 7, 1, 0.1);
+    let levels: Vec<Arc<dyn Level>> = vec![
+        Arc::new(Timed::new(Arc::new(target), Price::ms(13.0, 8, 0.0), &time)),
+        Arc::new(Timed::new(Arc::new(drafter), Price::ms(0.3, 8, 5.0), &time)),
+    ];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone()));
+    let cascade = Arc::new(cascade.expect("one token map"));
+    let planner = Arc::new(Planner::new(2));
+    for prompt in 0..20 {
+        let text = time.run(write(&cascade, Arc::new(planner.text(0.0)), 0.0, prompt));
+        assert_eq!(text.map(|tokens| tokens.len()), Some(TEXT));
+    }
+    let alone = 20.0 * TEXT as f64 * 0.013;
+    let times = time.now().as_secs_f64() / alone;
+    println!("{times:.4} times the target alone");
+    assert!(times < 1.01, "{times}");
 }

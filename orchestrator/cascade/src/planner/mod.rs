@@ -91,9 +91,10 @@ struct Book {
 }
 
 impl Book {
-    /// Seconds of the target's review of an empty draft; 0 while that is unknown.
+    /// Seconds of the target's review of an empty draft; 0 while that is unknown. Texts that nobody drafts for share its
+    /// forwards: that one now waits for another's is the price of drafts, and no measure of what there is without them.
     fn alone(&self) -> f64 {
-        self.prices[0].review(1, 1).unwrap_or(0.0)
+        self.prices[0].unhindered(1, 1).unwrap_or(0.0)
     }
 }
 

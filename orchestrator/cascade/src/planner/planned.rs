@@ -118,9 +118,10 @@ impl Planned {
 
     /// Tokens a second: as this text was written lately, as others are, and never less than the target alone.
     pub(super) fn rate(&self, book: &Book, text: &TextBook) -> f64 {
-        let Some(review) = book.prices[0].review(1, 1) else {
+        let review = book.alone();
+        if review <= 0.0 {
             return 0.0;
-        };
+        }
         let alone = 1.0 / review;
         let others = book.bands[self.band].rate.with_prior(alone, 4.0 * review);
         text.rate.with_prior(others, 6.0 * review).max(alone)

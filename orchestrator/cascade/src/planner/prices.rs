@@ -34,6 +34,8 @@ pub(super) struct Prices {
     staircase: Vec<Stair>,
     /// Seconds of a call beside its forwards: the link, the queue, the ends.
     around: Mean<MEMORY>,
+    /// Those of them that a review waits for its forward to begin.
+    queued: Mean<MEMORY>,
     /// Seconds of the forwards of a Draft call by their number: the first one reads what others wrote, and comes upon cold
     /// caches.
     drafting: Line<MEMORY>,
@@ -80,6 +82,7 @@ impl Prices {
     pub(super) fn reviewed(&mut self, took: Duration, timings: Timings, alone: bool) {
         if alone {
             self.call(1, took, timings);
+            self.queued.observe(timings.queue.as_secs_f64());
         }
         self.forwards(1, timings.forward.as_secs_f64(), timings);
     }
@@ -175,6 +178,12 @@ impl Prices {
     pub(super) fn review(&self, rows: usize, cheap: usize) -> Option<f64> {
         let others = self.others().round() as usize;
         Some(self.around() + self.forward(rows + others, cheap)?)
+    }
+
+    /// Seconds of a review of so many rows that finds the level free.
+    pub(super) fn unhindered(&self, rows: usize, cheap: usize) -> Option<f64> {
+        let queued = self.queued.get().unwrap_or(0.0);
+        Some((self.review(rows, cheap)? - queued).max(0.0))
     }
 
     /// How many times as long as expected a review of so many rows of one text took; nothing where such reviews were seen
