@@ -105,7 +105,7 @@ impl Planned {
     }
 
     /// Counts this text among those that are written, once: it may have waited for its turn.
-    fn begins(&self) {
+    fn joins(&self) {
         if !self.begun.swap(true, Ordering::Relaxed) {
             self.planner.texts.fetch_add(1, Ordering::Relaxed);
         }
@@ -130,7 +130,7 @@ impl Planned {
 
 impl Strategy for Planned {
     fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
-        self.begins();
+        self.joins();
         let decision = {
             let mut book = self.planner.book();
             let decision = self.decide(&book, &mut self.text(), situation);
@@ -190,7 +190,7 @@ impl Strategy for Planned {
     }
 
     fn patience(&self) -> Duration {
-        self.begins();
+        self.joins();
         let mut book = self.planner.book();
         let rate = self.rate(&book, &self.text());
         let review = book.alone();
