@@ -163,7 +163,7 @@ fn statistics() -> impl Strategy<Value = Statistics> {
         }
     });
     let pairs = prop::collection::btree_map((0..2u8, 0..2u8), pair, 0..4);
-    (vec(any::<u64>(), 0..=2), pairs)
+    (vec(0..=u64::from(u32::MAX), 0..=2), pairs)
         .prop_map(|(calls, pairs): (_, BTreeMap<_, _>)| Statistics { calls, pairs })
 }
 
