@@ -2,9 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use csd_level::{Description, Error, Kind, Lenience, Result};
+use csd_level::{Description, Error, Lenience, Result};
 
-use crate::strategy::{Manner, Situation, Strategy, Turn, Worth};
+use crate::strategy::{Manner, Situation, Strategy, Turn, Worth, assisted};
 
 /// A published setting: Table 1 and the appendix of the paper, in the form of its reference code.
 struct Preset {
@@ -253,8 +253,7 @@ impl Strategy for Plan {
 fn manner(levels: &[Arc<Description>], level: usize, budget: &[usize]) -> Manner {
     let (&last, others) = budget.split_last().unwrap_or((&0, &[]));
     let nobody_else = others.iter().all(|&budget| budget == 0);
-    let statistical = (levels.last()).is_some_and(|last| last.kind == Kind::Statistical);
-    if nobody_else && (last == 0 || statistical && levels[level].assisted) {
+    if nobody_else && (last == 0 || assisted(levels, level)) {
         Manner::Write {
             assist: last,
             prospects: None,
@@ -266,7 +265,7 @@ fn manner(levels: &[Arc<Description>], level: usize, budget: &[usize]) -> Manner
 
 #[cfg(test)]
 mod tests {
-    use csd_level::{Level as _, scripted::ScriptedLevel};
+    use csd_level::{Kind, Level as _, scripted::ScriptedLevel};
 
     use super::*;
 

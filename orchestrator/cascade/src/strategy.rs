@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use csd_level::{Description, DraftToken, Lenience, Prospects, Timings};
+use csd_level::{Description, DraftToken, Kind, Lenience, Prospects, Timings};
 
 /// A set of levels of one cascade.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +31,12 @@ impl FromIterator<usize> for Levels {
         levels.into_iter().for_each(|level| set.insert(level));
         set
     }
+}
+
+/// Whether a level may use the Max-Gram in its own process: it stands for the cascade's last level.
+pub(crate) fn assisted(levels: &[Arc<Description>], level: usize) -> bool {
+    let last = levels.last();
+    last.is_some_and(|last| last.kind == Kind::Statistical) && levels[level].assisted
 }
 
 /// What the tokens of a draft are worth to the text: the chance that the first one counts, if its reviewer lets it pass,

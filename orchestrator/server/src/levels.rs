@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use csd_config::Source;
 use csd_level::{Description, Error, Kind, Level as _, Result};
-use csd_transport::{Address, ClientTls, RemoteLevel};
+use csd_transport::{Address, ClientTls, RemoteLevel, TlsError};
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -35,6 +35,19 @@ impl Default for Patience {
     }
 }
 
+/// How levels at `https://` are reached, by a cascade file; nothing where it names no files.
+///
+/// # Errors
+/// [`TlsError`] naming the field and the file.
+pub fn client_tls(files: &csd_config::Tls) -> Result<Option<ClientTls>, TlsError> {
+    let csd_config::Tls {
+        ca,
+        certificate,
+        key,
+    } = files;
+    ClientTls::load(ca.as_deref(), certificate.as_deref(), key.as_deref())
+}
+
 /// Finds the workers of all levels, at once. Drafters that do not answer leave their seat vacant.
 ///
 /// # Errors
@@ -44,8 +57,7 @@ pub async fn find(
     tls: &csd_config::Tls,
     patience: Patience,
 ) -> Result<Vec<Arc<Seat>>, SetupError> {
-    let (ca, certificate, key) = (&tls.ca, &tls.certificate, &tls.key);
-    let tls = ClientTls::load(ca.as_deref(), certificate.as_deref(), key.as_deref())?;
+    let tls = client_tls(tls)?;
     let levels_by_number = levels.iter().enumerate();
     let wanted: Result<Vec<_>, _> = levels_by_number
         .map(|(index, level)| whereabouts(index, level, tls.as_ref()))

@@ -11,7 +11,7 @@ use super::{
     Book, STALE,
     acceptance::Source,
     decision::{Choice, Decision, Reasons},
-    offers::{ASSIST, assisted, guess, may_ask},
+    offers::{assist, guess, may_ask},
     openings::{Opening, begins, opens},
     planned::{Planned, TextBook},
     value::{Offer, View},
@@ -226,11 +226,7 @@ impl Planned {
             .filter(neural)
             .min_by_key(|&level| book.used[level])?;
         let description = &situation.levels[level];
-        let assist = if assisted(situation, level) {
-            ASSIST
-        } else {
-            0
-        };
+        let assist = assist(situation.levels, level);
         let wanted = AUDITION.min(situation.room);
         let token = book.prices[level].token(assist, description.rows)?;
         let given_up = token * wanted as f64 * self.load();

@@ -1,16 +1,18 @@
 //! What could be drafted next: each turn of a neural level, what it would bring and how long it would take.
 
-use csd_level::{Kind, Prospects, prospects::BANDS};
+use std::sync::Arc;
+
+use csd_level::{Description, Kind, Prospects, prospects::BANDS};
 
 use super::{
     acceptance::{Outlook, Source},
     value::{FAINT, Offer, View},
     writing,
 };
-use crate::strategy::{Manner, Situation, Turn, Worth};
+use crate::strategy::{Manner, Situation, Turn, Worth, assisted};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
-pub(super) const ASSIST: usize = 4;
+const ASSIST: usize = 4;
 impl View<'_> {
     /// Every turn of a neural level that the situation allows.
     pub(super) fn offers(&self, situation: &Situation<'_>) -> Vec<Offer> {
@@ -26,7 +28,7 @@ impl View<'_> {
                 continue;
             }
             let room = situation.room.min(left);
-            let modes = if assisted(situation, level) {
+            let modes = if assisted(situation.levels, level) {
                 &[0, ASSIST][..]
             } else {
                 &[0]
@@ -104,7 +106,7 @@ impl View<'_> {
         let offer = |wanted: usize| {
             let prospects = Prospects {
                 own: own.passes.map(|passes| passes as f32),
-                assistant: match assisted(situation, level) {
+                assistant: match assisted(situation.levels, level) {
                     true => assistant.passes.map(|passes| passes as f32),
                     false => [0.0; BANDS],
                 },
@@ -151,14 +153,13 @@ impl View<'_> {
     ) -> Option<Offer> {
         let rows = |level: usize| situation.levels[level].rows;
         let most = (room - 1).min(rows(level).saturating_sub(1));
-        let assisted = assisted(situation, below);
-        let assist = if assisted { ASSIST } else { 0 };
+        let assist = assist(situation.levels, below);
         let (approved, corrected) = (Source::approved(level), Source::corrected(level));
         let worth = Worth {
             first: self.survival(situation),
             decay: self.next(situation, approved, situation.draft.len() + 1),
         };
-        let mut authors = Source::by(below, assisted);
+        let mut authors = Source::by(below, assist > 0);
         authors.extend(maxgram(situation, assist));
         let outlook = self.acceptance.outlook(self.text, level, &authors, false);
         let prices = &self.prices[below];
@@ -232,11 +233,9 @@ pub(super) fn guess(situation: &Situation<'_>, chance: impl FnOnce() -> f64) -> 
     if situation.guessing { chance() } else { 1.0 }
 }
 
-/// Whether a level may use the Max-Gram in its own process: it stands for the cascade's.
-pub(super) fn assisted(situation: &Situation<'_>, level: usize) -> bool {
-    let last = situation.levels.last();
-    let statistical = last.is_some_and(|last| last.kind == Kind::Statistical);
-    statistical && situation.levels[level].assisted
+/// Tokens that a level may ask of its own Max-Gram before each of its forwards.
+pub(super) fn assist(levels: &[Arc<Description>], level: usize) -> usize {
+    if assisted(levels, level) { ASSIST } else { 0 }
 }
 
 /// Whether a level may take a turn at all.

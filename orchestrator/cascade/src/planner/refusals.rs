@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use csd_level::{Description, DraftToken, Kind};
 
-use super::{acceptance::Source, offers::ASSIST, value::View};
+use super::{acceptance::Source, offers::assist, value::View};
 
 /// A refusal must be as likely as this.
 const LIKELY: f64 = 0.02;
@@ -33,12 +33,11 @@ impl View<'_> {
 
     /// How many drafts fit into the forwards of every drafter beside one.
     fn beside(&self, levels: &[Arc<Description>]) -> usize {
-        let drafters = levels.iter().skip(1);
-        let drafts = |level: &Arc<Description>| {
-            let rows = if level.assisted { 1 + ASSIST } else { 1 };
-            (level.rows as f64 / (rows as f64 * self.load)) as usize
+        let drafts = |level: usize| {
+            let rows = 1 + assist(levels, level);
+            (levels[level].rows as f64 / (rows as f64 * self.load)) as usize
         };
-        let neural = drafters.filter(|level| level.kind == Kind::Neural);
+        let neural = (1..levels.len()).filter(|&level| levels[level].kind == Kind::Neural);
         neural
             .map(drafts)
             .min()

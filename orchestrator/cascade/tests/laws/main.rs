@@ -76,6 +76,17 @@ fn cascade(levels: Vec<Arc<dyn Level>>) -> Arc<Cascade> {
     Arc::new(Cascade::new(levels, LIMITS, Arc::new(Stopped)).expect("one token map"))
 }
 
+/// For a text behind a prompt of one token.
+fn request(session: Session) -> Request {
+    Request {
+        context: Context::new(vec![1]),
+        sampling: Arc::default(),
+        logprobs: None,
+        tenant: None,
+        session: Arc::new(session),
+    }
+}
+
 fn alone(sampling: &Sampling, wanted: usize) -> Vec<Token> {
     let cascade = cascade(vec![Arc::new(target())]);
     pollster::block_on(write(&cascade, Arc::new(Plan::off(0)), sampling, wanted, 0)).0
@@ -197,14 +208,7 @@ fn a_failed_drafter_costs_one_call_and_is_stepped_over() {
 fn the_targets_error_is_the_rounds_error() {
     let dead = target().with_fault(Arc::new(|_| Some(Error::Unavailable("gone".into()))));
     let cascade = cascade(vec![Arc::new(dead)]);
-    let session = Arc::new(Session::ready(1, 1));
-    let request = Request {
-        context: Context::new(vec![1]),
-        sampling: Arc::default(),
-        logprobs: None,
-        tenant: None,
-        session,
-    };
+    let request = request(Session::ready(1, 1));
     let error =
         pollster::block_on(cascade.round(&request, &mut Drafting::new(Arc::new(Plan::off(0))), 4))
             .expect_err("the target is gone");
@@ -230,14 +234,7 @@ fn a_drafter_that_has_not_read_the_prompt_is_not_waited_for() {
     let cascade = cascade(vec![Arc::new(target()), Arc::new(drafter.clone())]);
     let plan = Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix");
     let mut drafting = Drafting::new(Arc::new(plan));
-    let session = Arc::new(Session::new(1, 2));
-    let request = Request {
-        context: Context::new(vec![1]),
-        sampling: Arc::default(),
-        logprobs: None,
-        tenant: None,
-        session,
-    };
+    let request = request(Session::new(1, 2));
     pollster::block_on(cascade.round(&request, &mut drafting, 9)).expect("a round");
     assert_eq!(drafter.calls(), 0);
     pollster::block_on(cascade.prefill(1, &request)).expect("a prefill");

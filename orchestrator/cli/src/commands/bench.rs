@@ -10,8 +10,8 @@ use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
 use csd_config::Cascade;
 use csd_engine::Checkpoint;
+use csd_orchestrator::levels::client_tls;
 use csd_telemetry::Options;
-use csd_transport::ClientTls;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
@@ -179,12 +179,7 @@ impl Args {
             parameters: parameters(&cascade)?,
             cascade: Some(cascade.clone()),
         };
-        let (ca, certificate, key) = (
-            cascade.tls.ca.as_deref(),
-            cascade.tls.certificate.as_deref(),
-            cascade.tls.key.as_deref(),
-        );
-        let tls = ClientTls::load(ca, certificate, key)?;
+        let tls = client_tls(&cascade.tls)?;
         let progress = Progress::levels(cascade.levels.len());
         let listener = local::bind("127.0.0.1:0").await?;
         let mut local = Local::start(cascade, self.cascade.as_deref(), &self.overrides, listener)?;

@@ -2,9 +2,9 @@
 
 mod recorder;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{thread, time::Duration};
 
-use csd_level::{Call, Context, Draft, Error, Lenience, Level, Sampling, Token, VerifyRequest};
+use csd_level::{Error, Token};
 
 use self::recorder::{Counted, FAILS, PANICS, held, next, poll, wait};
 use crate::cache::{Slots, Wanted};
@@ -96,19 +96,7 @@ fn a_full_queue_says_so_and_those_who_left_make_room() {
     held.began();
     let second = held.begin(2, 3, 20, &[]);
     let _third = held.begin(3, 3, 30, &[]);
-    let mut fourth = held.engine.verify(VerifyRequest {
-        call: Call {
-            context: Context::new(vec![1]),
-            sampling: Arc::new(Sampling::default()),
-            session: 4,
-            stream: 0,
-            tenant: None,
-            timeout: Duration::from_secs(9),
-        },
-        draft: Draft::default(),
-        lenience: Lenience::NONE,
-        logprobs: None,
-    });
+    let mut fourth = held.review(4, vec![1], &[]);
     assert!(matches!(poll(&mut fourth), Some(Err(Error::Busy { .. }))));
     drop(second);
     let _fifth = held.begin(5, 3, 50, &[]);
@@ -213,19 +201,7 @@ fn a_thread_that_panics_leaves_nobody_waiting() {
     held.forward();
     assert!(matches!(wait(panics), Err(Error::Unavailable(_))));
     assert!(matches!(wait(waits), Err(Error::Unavailable(_))));
-    let later = held.engine.verify(VerifyRequest {
-        call: Call {
-            context: Context::new(vec![1]),
-            sampling: Arc::new(Sampling::default()),
-            session: 4,
-            stream: 0,
-            tenant: None,
-            timeout: Duration::from_secs(9),
-        },
-        draft: Draft::default(),
-        lenience: Lenience::NONE,
-        logprobs: None,
-    });
+    let later = held.review(4, vec![1], &[]);
     assert!(matches!(wait(later), Err(Error::Unavailable(_))));
     assert!(held.engine.has_stopped());
     let gauges = held.engine.gauges();

@@ -166,7 +166,19 @@ impl Held {
     ) -> BoxFuture<'_, Result<Verdict>> {
         let mut tokens = vec![session as Token; len];
         tokens[len - 1] = last;
-        let request = VerifyRequest {
+        let mut future = self.review(session, tokens, draft);
+        assert!(poll(&mut future).is_none());
+        future
+    }
+
+    /// A review that nobody has asked about yet.
+    pub(super) fn review(
+        &self,
+        session: u64,
+        tokens: Vec<Token>,
+        draft: &[Token],
+    ) -> BoxFuture<'_, Result<Verdict>> {
+        self.engine.verify(VerifyRequest {
             call: Call {
                 context: Context::new(tokens),
                 sampling: Arc::new(Sampling::default()),
@@ -181,10 +193,7 @@ impl Held {
             },
             lenience: Lenience::NONE,
             logprobs: None,
-        };
-        let mut future = self.engine.verify(request);
-        assert!(poll(&mut future).is_none());
-        future
+        })
     }
 
     pub(super) fn forward(&self) {
