@@ -231,15 +231,10 @@ impl Cascade {
         (0..self.levels.len()).filter(usable).collect()
     }
 
-    /// Closes the gate of a level that failed by its own fault. A full queue or a long context is nobody's fault; and a
-    /// target that was slow once is no reason to turn other texts away.
+    /// Closes the gate of a level that failed by its own fault: a target that was slow once is no reason to turn other
+    /// texts away.
     pub(crate) fn note(&self, level: usize, error: &Error) {
-        let closes = match error {
-            Error::Busy { .. } | Error::ContextLength { .. } | Error::Cancelled => false,
-            Error::DeadlineExceeded => level > 0,
-            error => level > 0 || error.is_transient(),
-        };
-        if closes && self.gates[level].close() {
+        if error.puts_aside(level == 0, true) && self.gates[level].close() {
             let name = &self.levels[level].description().name;
             tracing::warn!(level = %name, %error, "stepping over a level that failed");
         }

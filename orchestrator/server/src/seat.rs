@@ -183,7 +183,9 @@ impl Seat {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            if self.is_to_blame(&error, alone) && replica.fail(&level, told(&error)) {
+            if error.puts_aside(self.whereabouts.is_target, alone)
+                && replica.fail(&level, told(&error))
+            {
                 tracing::warn!(level = self.name(), address = %replica.address(), %error, "a replica failed");
             }
             if !may_move(&error) {
@@ -209,16 +211,6 @@ impl Seat {
             Some((replica, level))
         });
         up.collect()
-    }
-
-    /// Whether a replica that fails like this is put aside until it has been asked again. The cascade puts levels aside
-    /// for the same reasons. A target that is `alone` and slow is all there is: without it every text would end.
-    fn is_to_blame(&self, error: &Error, alone: bool) -> bool {
-        match error {
-            Error::Busy { .. } | Error::ContextLength { .. } | Error::Cancelled => false,
-            Error::DeadlineExceeded if alone => !self.whereabouts.is_target,
-            error => !self.whereabouts.is_target || error.is_transient(),
-        }
     }
 }
 

@@ -116,7 +116,7 @@ impl Planned {
         if !begins(situation) || surplus >= 0.0 || text.tries {
             return Some(0.0);
         }
-        let given_up = -surplus * book.alone() * self.load();
+        let given_up = -surplus * self.alone(book);
         (book.explored + given_up <= EXPLORATION * book.seconds).then_some(given_up)
     }
 
@@ -186,7 +186,7 @@ impl Planned {
         let prices = &book.prices[level];
         let rows = situation.levels[level].rows;
         let cost = prices.write(wanted as f64, 0, rows);
-        let cost = cost.unwrap_or_else(|| prices.around()) * self.load() + book.alone();
+        let cost = cost.unwrap_or_else(|| prices.around()) * self.load() + self.alone(book);
         if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
             return None;
         }

@@ -34,7 +34,7 @@ use self::{
     openings::Openings,
     patience::Patience,
     prices::Prices,
-    surplus::Surplus,
+    surplus::{Surplus, Wake},
     trial::Trial,
 };
 pub use self::{decision::Choice, planned::Planned};
@@ -87,14 +87,16 @@ struct Book {
     explored: f64,
     /// Those of auditions among them.
     auditions: f64,
+    wake: Wake,
     decisions: Tally,
 }
 
 impl Book {
-    /// Seconds of the target's review of an empty draft; 0 while that is unknown. Texts that nobody drafts for share its
-    /// forwards: that one now waits for another's is the price of drafts, and no measure of what there is without them.
-    fn alone(&self) -> f64 {
-        self.prices[0].unhindered(1, 1).unwrap_or(0.0)
+    /// Seconds of the target's review of an empty draft; 0 while that is unknown. So many texts that nobody drafts for
+    /// share its forwards: that one now waits for another's is the price of drafts, and no measure of what there is without
+    /// them.
+    fn alone(&self, texts: f64) -> f64 {
+        self.prices[0].undrafted(texts).unwrap_or(0.0)
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     decision::{Choice, tell_ahead},
     mean::{Mean, Rate},
     openings::{Opening, Promise, opens},
-    surplus::Surplus,
+    surplus::{Surplus, beyond},
     value::View,
 };
 use crate::strategy::{Drafted, Reviewed, Situation, Strategy, Turn, Worth, Wrote};
@@ -92,15 +92,16 @@ impl Planned {
 
     /// Tokens that a draft of this text is expected to bring beyond the target alone, by what others have.
     pub(super) fn surplus(&self, book: &Book, text: &TextBook) -> f64 {
-        text.surplus
-            .expected(book.bands[self.band].surplus.expected(0.0))
+        let texts = self.load();
+        let others = book.bands[self.band].surplus.expected(0.0, texts);
+        text.surplus.expected(others, texts)
     }
 
     /// A level that was only asked to learn about it has answered, or failed.
     fn probed(&self, book: &mut Book, text: &mut TextBook, level: usize, took: Duration) {
         if text.probed.take_if(|probed| *probed == level).is_some() {
             // The round is likely lost for anything else, and texts that share the target's forwards wait for each other.
-            book.explored += took.as_secs_f64() * self.load() + book.alone();
+            book.explored += took.as_secs_f64() * self.load() + self.alone(book);
         }
     }
 
@@ -116,9 +117,14 @@ impl Planned {
         self.planner.texts.load(Ordering::Relaxed).max(1) as f64
     }
 
+    /// Seconds of the target's review of an empty draft, if nobody drafted for any of these texts.
+    pub(super) fn alone(&self, book: &Book) -> f64 {
+        book.alone(self.load())
+    }
+
     /// Tokens a second: as this text was written lately, as others are, and never less than the target alone.
     pub(super) fn rate(&self, book: &Book, text: &TextBook) -> f64 {
-        let review = book.alone();
+        let review = self.alone(book);
         if review <= 0.0 {
             return 0.0;
         }
@@ -193,7 +199,7 @@ impl Strategy for Planned {
         self.joins();
         let mut book = self.planner.book();
         let rate = self.rate(&book, &self.text());
-        let review = book.alone();
+        let review = self.alone(&book);
         book.bands[self.band].patience.next(review, rate)
     }
 
@@ -207,7 +213,7 @@ impl Strategy for Planned {
 
     fn pipelined(&self) -> bool {
         let mut book = self.planner.book();
-        let review = book.alone();
+        let review = self.alone(&book);
         let (pipelined, given_up) = book.bands[self.band].trial.next(review);
         book.explored += given_up;
         self.text().pipelined = pipelined;
@@ -289,10 +295,11 @@ impl Strategy for Planned {
         let mut book = self.planner.book();
         let mut text = self.text();
         // What would have come of it, had the target waited.
-        let (alone, written) = (book.alone(), accepted as f64 + 1.0);
+        let alone = self.alone(&book);
         let seconds = alone + text.audition;
-        let surplus = &mut book.bands[self.band].surplus;
-        surplus.observe(written, seconds, alone);
+        if let Some(beyond) = beyond(accepted as f64 + 1.0, seconds, alone) {
+            book.bands[self.band].surplus.observe(beyond);
+        }
         let acceptance = &mut book.bands[self.band].acceptance;
         acceptance.observe(&mut text.acceptance, 0, tokens, accepted);
     }
@@ -329,17 +336,22 @@ impl Strategy for Planned {
         book.rounds += 1;
         book.seconds += seconds;
         text.rate.observe(tokens, seconds);
-        let alone = book.alone();
+        let alone = self.alone(&book);
         let drafting = seconds - alone;
+        let waited = report.drafting.as_secs_f64() > AT_ONCE * alone;
+        let drafted = report.drafted > 0 || waited;
+        let mut beyond = beyond(tokens, seconds, alone);
+        if let Some(beyond) = &mut beyond {
+            *beyond += book.wake.after(drafted, *beyond, self.load());
+        }
         let band = &mut book.bands[self.band];
         if let Some(promise) = promise {
             band.openings.came_to(&promise, tokens - 1.0, drafting);
         }
         band.rate.observe(tokens, seconds);
-        let waited = report.drafting.as_secs_f64() > AT_ONCE * alone;
-        if (report.drafted > 0 || waited) && !learns {
-            band.surplus.observe(tokens, seconds, alone);
-            text.surplus.observe(tokens, seconds, alone);
+        if let (true, Some(beyond)) = (drafted && !learns, beyond) {
+            band.surplus.observe(beyond);
+            text.surplus.observe(beyond);
         }
         if !report.resumed && report.drafted > 0 {
             let drafting = report.drafting.as_secs_f64();

@@ -36,6 +36,8 @@ pub(super) struct Prices {
     around: Mean<MEMORY>,
     /// Those of them that a review waits for its forward to begin.
     queued: Mean<MEMORY>,
+    /// Rows of a review.
+    reviewed: Mean<MEMORY>,
     /// Seconds of the forwards of a Draft call by their number: the first one reads what others wrote, and comes upon cold
     /// caches.
     drafting: Line<MEMORY>,
@@ -83,6 +85,7 @@ impl Prices {
         if alone {
             self.call(1, took, timings);
             self.queued.observe(timings.queue.as_secs_f64());
+            self.reviewed.observe(timings.rows as f64);
         }
         self.forwards(1, timings.forward.as_secs_f64(), timings);
     }
@@ -180,10 +183,14 @@ impl Prices {
         Some(self.around() + self.forward(rows + others, cheap)?)
     }
 
-    /// Seconds of a review of so many rows that finds the level free.
-    pub(super) fn unhindered(&self, rows: usize, cheap: usize) -> Option<f64> {
+    /// Seconds of a review of an empty draft where so many texts write without drafts, share each forward, and wait for
+    /// nothing else.
+    pub(super) fn undrafted(&self, texts: f64) -> Option<f64> {
+        let drafted = (texts - 1.0) * self.reviewed.get().unwrap_or(1.0);
+        let strangers = (self.others() - drafted).max(0.0);
         let queued = self.queued.get().unwrap_or(0.0);
-        Some((self.review(rows, cheap)? - queued).max(0.0))
+        let rows = (texts + strangers).round() as usize;
+        Some((self.around() - queued).max(0.0) + self.forward(rows, 1)?)
     }
 
     /// How many times as long as expected a review of so many rows of one text took; nothing where such reviews were seen
