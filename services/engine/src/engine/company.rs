@@ -10,7 +10,7 @@ use std::{
 };
 
 /// How much of a forward's time may be waited for others after one. Where all come back in time, a wait and one forward do
-/// what took two.
+/// what took two; where only some do, so much less may be risked.
 const SHARE: f64 = 0.6;
 /// What one more observation counts in a mean.
 const WEIGHT: f64 = 0.2;
@@ -24,8 +24,17 @@ const FORGOTTEN: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 struct Text {
     answered: Instant,
-    /// Seconds until it comes back, and by how much that varies; nothing of one that never did.
-    away: Option<(f64, f64)>,
+    /// How it has come back; nothing of one that never did.
+    away: Option<Away>,
+}
+
+/// How long a text stays away. One that waits for a draft now and then is late then, and no later the other times.
+#[derive(Clone, Copy, Debug)]
+struct Away {
+    /// How often it comes back in time to be waited for, …
+    in_time: f64,
+    /// … and after how many seconds then, and by how much that varies.
+    usual: Option<(f64, f64)>,
 }
 
 /// The texts that had a part in the last forwards.
@@ -57,13 +66,22 @@ impl Company {
             return;
         };
         let took = then.saturating_duration_since(text.answered).as_secs_f64();
-        text.away = Some(match text.away {
-            None => (took, took / 2.0),
-            Some((mean, deviation)) => (
-                mean + WEIGHT * (took - mean),
-                deviation + WEIGHT * ((took - mean).abs() - deviation),
-            ),
+        let in_time = took <= SHARE * self.forward;
+        let share = f64::from(u8::from(in_time));
+        let away = text.away.get_or_insert(Away {
+            in_time: share,
+            usual: None,
         });
+        away.in_time += WEIGHT * (share - away.in_time);
+        if in_time {
+            away.usual = Some(match away.usual {
+                None => (took, took / 2.0),
+                Some((mean, deviation)) => (
+                    mean + WEIGHT * (took - mean),
+                    deviation + WEIGHT * ((took - mean).abs() - deviation),
+                ),
+            });
+        }
     }
 
     /// Until when a forward of these sessions should wait for another text, if it should; the last one ended then. Who is
@@ -79,17 +97,20 @@ impl Company {
             .retain(|_, text| now.saturating_duration_since(text.answered) < FORGOTTEN);
         let others = self.texts.iter();
         let others = others.filter(|(session, _)| !sessions.contains(session));
-        let until = others.filter_map(|(_, text)| text.latest());
+        let until = others.filter_map(|(_, text)| text.latest(self.forward));
         until.filter(|&until| now < until && until <= most).min()
     }
 }
 
 impl Text {
-    /// From when on it is not expected any more.
-    fn latest(&self) -> Option<Instant> {
-        let (mean, deviation) = self.away?;
-        let away = Duration::try_from_secs_f64(mean + LATE * deviation).ok()?;
-        Some(self.answered + away)
+    /// From when on it is not expected any more; nothing where it comes back too seldom for so long a wait.
+    fn latest(&self, forward: f64) -> Option<Instant> {
+        let away = self.away?;
+        let (mean, deviation) = away.usual?;
+        let seconds = mean + LATE * deviation;
+        let worth = seconds <= SHARE * forward * away.in_time;
+        let seconds = Duration::try_from_secs_f64(seconds).ok()?;
+        worth.then_some(self.answered + seconds)
     }
 }
 
@@ -99,16 +120,16 @@ mod tests {
 
     const FORWARD: Duration = Duration::from_millis(20);
 
-    /// Two texts in turns: the first waits since a while when the second is answered, which usually comes back after so many
-    /// ms; how many ms later the forward should begin.
-    fn wait(away: u64) -> Option<u128> {
+    /// Two texts in turns: the first waits since a while when the second is answered, which comes back after so many ms in
+    /// turns; how many ms later the forward should begin.
+    fn wait(away: &[u64]) -> Option<u128> {
         let mut company = Company::default();
         let mut now = Instant::now();
-        for _ in 0..30 {
+        for &away in away.iter().cycle().take(30) {
             company.forwarded(FORWARD);
             company.answered(2, now);
             company.came(2, now + Duration::from_millis(away));
-            now += 2 * FORWARD;
+            now += 4 * FORWARD;
         }
         company.forwarded(FORWARD);
         company.answered(2, now);
@@ -118,8 +139,19 @@ mod tests {
 
     #[test]
     fn who_comes_back_soon_is_waited_for() {
-        assert!(wait(2).is_some_and(|wait| (2..4).contains(&wait)));
-        assert_eq!(wait(14), None);
+        assert!(wait(&[2]).is_some_and(|wait| (2..4).contains(&wait)));
+        assert_eq!(wait(&[14]), None);
+    }
+
+    #[test]
+    fn who_is_late_now_and_then_is_waited_for_as_long_as_else() {
+        for late_at in 0..3 {
+            let mut away = [2; 3];
+            away[late_at] = 60;
+            let wait = wait(&away);
+            assert!(wait.is_some_and(|wait| (2..4).contains(&wait)), "{wait:?}");
+        }
+        assert_eq!(wait(&[6, 60, 60]), None, "seldom enough");
     }
 
     #[test]
