@@ -64,8 +64,8 @@ impl Error {
         )
     }
     /// Whether a level that fails like this is put aside until it has been asked again. A full queue or a long context is
-    /// nobody's fault, and a target is asked again for whatever may pass. One that is `alone` and slow is all there is:
-    /// without it every text would end.
+    /// nobody's fault, and what will not pass is no reason to do without a target. One that is `alone` and slow is all there
+    /// is: without it every text would end.
     pub fn puts_aside(&self, target: bool, alone: bool) -> bool {
         match self {
             Self::Busy { .. } | Self::ContextLength { .. } | Self::Cancelled => false,
