@@ -63,6 +63,7 @@ impl Error {
             Self::Busy { .. } | Self::Unavailable(_) | Self::DeadlineExceeded
         )
     }
+
     /// Whether a level that fails like this is put aside until it has been asked again. A full queue or a long context is
     /// nobody's fault, and what will not pass is no reason to do without a target. One that is `alone` and slow is all there
     /// is: without it every text would end.

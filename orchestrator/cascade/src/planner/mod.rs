@@ -91,15 +91,6 @@ struct Book {
     decisions: Tally,
 }
 
-impl Book {
-    /// Seconds of the target's review of an empty draft; 0 while that is unknown. So many texts that nobody drafts for
-    /// share its forwards: that one now waits for another's is the price of drafts, and no measure of what there is without
-    /// them.
-    fn alone(&self, texts: f64) -> f64 {
-        self.prices[0].undrafted(texts).unwrap_or(0.0)
-    }
-}
-
 /// Learns from all texts of a cascade.
 #[derive(Debug)]
 pub struct Planner {

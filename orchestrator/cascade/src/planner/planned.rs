@@ -117,9 +117,10 @@ impl Planned {
         self.planner.texts.load(Ordering::Relaxed).max(1) as f64
     }
 
-    /// Seconds of the target's review of an empty draft, if nobody drafted for any of these texts.
+    /// Seconds of the target's review of an empty draft; 0 while that is unknown. Texts that nobody drafts for share its
+    /// forwards: that one now waits for another's is the price of drafts, and no measure of what there is without them.
     pub(super) fn alone(&self, book: &Book) -> f64 {
-        book.alone(self.load())
+        book.prices[0].undrafted(self.load()).unwrap_or(0.0)
     }
 
     /// Tokens a second: as this text was written lately, as others are, and never less than the target alone.
