@@ -25,15 +25,14 @@ use crate::activation::Group;
 use crate::matrix::{BLOCK, q4, q8_0};
 
 /// Up to so many rows AVX-512, which has less to do before and after a block, is at least as quick.
-const FEW_OF_8_BITS: usize = 4;
-const FEW_OF_4_BITS: usize = 8;
+const FEW: usize = 8;
 /// Blocks that are walked together: 12 KiB of sixteen rows, 8 KiB of 8-bit weights.
 const TOGETHER: usize = 16;
 
 /// See [`super::portable::q8_0`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_0::WIDTH]]) {
-    if x.rows <= FEW_OF_8_BITS {
+    if x.rows <= FEW {
         return avx512::q8_0(tiles, x, sums);
     }
     sums.fill([0.0; q8_0::WIDTH]);
@@ -58,7 +57,7 @@ pub(crate) fn q8_0(tiles: &[q8_0::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q8_
         };
         by_rows!(
             x.rows,
-            [5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16],
+            [9, 10, 11, 12, 13, 14, 15, 16],
             q8_0_rows(&registers, part, x, [next, later], sums)
         );
     }
@@ -104,7 +103,7 @@ fn q8_0_rows<const ROWS: usize>(
 /// See [`super::portable::q4`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(crate) fn q4(tiles: &[q4::Tile<'_>], x: Group<'_>, sums: &mut [[f32; q4::WIDTH]]) {
-    if x.rows <= FEW_OF_4_BITS {
+    if x.rows <= FEW {
         return avx512::q4(tiles, x, sums);
     }
     sums.fill([0.0; q4::WIDTH]);
