@@ -5,6 +5,7 @@
 //! - [`server`]: whoever answers: a cascade, or a peer
 //! - [`sample`]: one text, asked for and timed
 //! - [`trial`]: arms side by side, prompt by prompt in turn; tuning
+//! - [`cells`]: everybody over some prompts, under one set of conditions
 //! - [`memory`]: what remembered texts are worth, apart from all that
 //! - [`account`]: calls, acceptance, and where the time went
 //! - [`interval`], [`score`], [`summary`]: what it comes to, in a cell and in all
@@ -13,6 +14,7 @@
 
 pub(crate) mod account;
 pub(crate) mod arm;
+pub(crate) mod cells;
 pub(crate) mod costs;
 pub(crate) mod interval;
 pub(crate) mod memory;

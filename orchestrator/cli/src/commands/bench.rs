@@ -12,20 +12,18 @@ use csd_config::Cascade;
 use csd_engine::Checkpoint;
 use csd_orchestrator::levels::client_tls;
 use csd_telemetry::Options;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
 use super::generate::plan;
 use crate::{
     benchmark::{
-        arm::{Arm, Family, Kind, TARGET_ALONE},
-        record::Recorder,
+        arm::Kind,
+        cells::{Comparison, Subject},
         results,
         sample::Task,
-        score::{Cell, Conditions, Run},
+        score::Run,
         server::Server,
         summary, table,
-        trial::{Lane, Trial, compare},
         workload::{Workload, clone_around},
     },
     interrupt::{Interrupt, Interrupted},
@@ -33,9 +31,6 @@ use crate::{
     output,
     screen::Progress,
 };
-
-/// Texts of each arm that are written once more with their calls timed, which costs time. A recording has all of them.
-const EXPLAINED: usize = 6;
 
 /// Measure plans against the target alone, and this cascade against other servers.
 ///
@@ -97,14 +92,6 @@ pub(crate) struct Args {
     record: Option<PathBuf>,
     #[command(flatten)]
     overrides: Overrides,
-}
-
-/// The cascade that the run is about; a run over peers alone has none.
-#[derive(Default)]
-struct Subject {
-    cascade: Option<Cascade>,
-    /// Parameters of each level.
-    parameters: BTreeMap<String, f64>,
 }
 
 /// Measures.
@@ -233,7 +220,7 @@ impl Args {
         );
         let mut run = Run {
             version: env!("CARGO_PKG_VERSION"),
-            subject: self.subject(&servers),
+            subject: self.title(&servers),
             machine: machine(),
             emulation: servers
                 .iter()
@@ -245,6 +232,17 @@ impl Args {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| root.join("target/bench"));
         output::write(table::heading(&run).as_bytes())?;
+        let (title, machine) = (run.subject.clone(), run.machine.clone());
+        let comparison = Comparison {
+            servers: &servers,
+            subject,
+            title: &title,
+            machine: &machine,
+            arms: &self.arms,
+            plans: &self.plans,
+            memory: self.memory,
+            record: self.record.as_deref(),
+        };
         for &workload in &self.workloads {
             let prompts = workload.prompts(root, self.prompts())?;
             for &temperature in &self.temperatures {
@@ -255,9 +253,7 @@ impl Args {
                         temperature,
                         max_tokens: self.max_tokens,
                     };
-                    let cell = self
-                        .cell(task, concurrency, &prompts, &servers, subject)
-                        .await?;
+                    let cell = comparison.cell(task, concurrency, &prompts).await?;
                     output::write(table::cell(&cell).as_bytes())?;
                     run.cells.push(cell);
                     run.summaries = summary::summaries(&run.cells);
@@ -281,120 +277,8 @@ impl Args {
         Ok(())
     }
 
-    /// Tunes, races, explains.
-    async fn cell(
-        &self,
-        task: Task,
-        concurrency: usize,
-        prompts: &[String],
-        servers: &[Server],
-        subject: &Subject,
-    ) -> Result<Cell> {
-        let half = |rest| {
-            prompts
-                .iter()
-                .skip(rest)
-                .step_by(2)
-                .cloned()
-                .collect::<Vec<_>>()
-        };
-        let (tuning, scored) = (half(0), half(1));
-        let bar = ProgressBar::new(0);
-        bar.set_style(ProgressStyle::with_template(
-            "{bar:40} {pos}/{len} texts, {eta} left: {msg}",
-        )?);
-        let trial = Trial {
-            servers,
-            task,
-            concurrency,
-            bar: &bar,
-        };
-        let families = self.families(servers);
-        ensure!(!families.is_empty(), "there is nothing to compare");
-        let explained = match self.record {
-            Some(_) => scored.len(),
-            None => scored.chunks(concurrency).len().min(EXPLAINED),
-        };
-        let texts = families
-            .iter()
-            .map(|family| trial.tuning(family, tuning.len()));
-        bar.set_length(texts.sum::<u64>() + (families.len() * (scored.len() + explained)) as u64);
-
-        let (mut arms, mut differences) = (Vec::new(), Vec::new());
-        for family in families {
-            bar.set_message(format!("tuning {}", family.name));
-            arms.push(trial.tune(family, &tuning, &mut differences).await?);
-        }
-        bar.set_message(format!(
-            "{}, temperature {}, {concurrency} at once",
-            task.workload.name(),
-            task.temperature
-        ));
-        let lanes = trial.race(arms, &scored, explained).await?;
-        differences.extend(compare(&lanes, &scored));
-        let mut gains = Vec::new();
-        for Lane { arm, .. } in lanes
-            .iter()
-            .filter(|lane| self.learns_from_texts(lane, servers))
-        {
-            bar.inc_length((tuning.len() + 4 * scored.len()) as u64);
-            bar.set_message(format!("{}, with memory and without", arm.name));
-            gains.extend(trial.gains(arm, &tuning, &scored, &mut differences).await?);
-        }
-        bar.finish_and_clear();
-        if let (Some(file), Some(cascade), Some(server)) =
-            (&self.record, &subject.cascade, servers.first())
-        {
-            let recorder = Recorder {
-                cascade,
-                server,
-                subject: &self.subject(servers),
-                machine: &machine(),
-                task,
-            };
-            recorder.record(file, &scored, &lanes).await?;
-            output::line(format_args!("\nrecorded in {}", file.display()))?;
-        }
-        let conditions = Conditions {
-            task,
-            concurrency,
-            tuned_on: tuning.len(),
-            scored_on: scored.len(),
-            servers,
-            parameters: &subject.parameters,
-        };
-        conditions.cell(&lanes, differences, gains)
-    }
-
-    /// Whether memory may help an arm, and is to be measured. Alone, a target asks nobody.
-    fn learns_from_texts(&self, lane: &Lane, servers: &[Server]) -> bool {
-        let Arm { name, server, .. } = &lane.arm;
-        self.memory && servers[*server].remembers() && !name.starts_with(TARGET_ALONE)
-    }
-
-    /// Everybody who is compared: every way that each csd server can go, and each peer as it is.
-    fn families(&self, servers: &[Server]) -> Vec<Family> {
-        let wanted = Kind::value_variants().iter();
-        let wanted: Vec<Kind> = wanted
-            .copied()
-            .filter(|kind| self.arms.is_empty() || self.arms.contains(kind))
-            .collect();
-        let mut families = Vec::new();
-        for (index, server) in servers.iter().enumerate() {
-            if server.cascade.is_none() {
-                families.push(Family::single(server.name.clone(), index, None));
-                continue;
-            }
-            families.extend(wanted.iter().filter_map(|kind| kind.family(index, server)));
-            let plans = self.plans.iter();
-            families.extend(
-                plans.map(|plan| Family::single("given".into(), index, Some(plan.clone()))),
-            );
-        }
-        families
-    }
-
-    fn subject(&self, servers: &[Server]) -> String {
+    /// What the run is about, in words.
+    fn title(&self, servers: &[Server]) -> String {
         let server = |server: &Server| match server.name.as_str() {
             "" => server.model.clone(),
             name => name.to_owned(),
