@@ -232,12 +232,11 @@ impl Args {
         let out = self.out.clone();
         let out = out.unwrap_or_else(|| root.join("target/bench"));
         output::write(table::heading(&run).as_bytes())?;
-        let (title, machine) = (run.subject.clone(), run.machine.clone());
         let comparison = Comparison {
             servers: &servers,
             subject,
-            title: &title,
-            machine: &machine,
+            title: &run.subject,
+            machine: &run.machine,
             arms: &self.arms,
             plans: &self.plans,
             memory: self.memory,
