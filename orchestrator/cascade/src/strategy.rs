@@ -87,6 +87,10 @@ pub struct Situation<'a> {
 
 /// How a level takes its turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "there is one turn at a time, and as a plain value it is easily handed about"
+)]
 pub enum Manner {
     /// It writes by itself, in one Draft call, with so many tokens of its own Max-Gram before each of its forwards.
     Write {

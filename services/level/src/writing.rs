@@ -75,7 +75,7 @@ impl Writing {
                     self.add(tokens);
                     continue;
                 }
-                if !prospects.pays(self.survival) {
+                if !prospects.pays(self.written.len(), self.survival) {
                     return None;
                 }
             }
@@ -120,12 +120,13 @@ impl Writing {
     /// How many of the assistant's tokens need no review.
     fn certain(&self, prospects: &Prospects, tokens: &[DraftToken]) -> usize {
         let mut survival = self.survival;
-        let keeps = |token: &&DraftToken| {
-            let keeps = prospects.keeps(survival, token.gap);
+        let keeps = |(behind, token): &(usize, &DraftToken)| {
+            let keeps = prospects.keeps(*behind, survival, token.gap);
             survival *= prospects.assistant[band(token.gap)];
             keeps
         };
-        tokens.iter().take_while(keeps).count()
+        let places = self.written.len()..;
+        places.zip(tokens).take_while(keeps).count()
     }
 
     /// The review that [`Writing::step`] asked for.
@@ -144,9 +145,11 @@ impl Writing {
         self.add(tokens);
     }
 
-    fn add(&mut self, tokens: Vec<DraftToken>) {
+    /// Tokens join the draft, as far as they are worth their rows.
+    fn add(&mut self, mut tokens: Vec<DraftToken>) {
+        let all = tokens.len();
         if let Some(prospects) = &self.request.prospects {
-            for token in &tokens {
+            let stays = |(behind, token): &(usize, &DraftToken)| {
                 let bare = token.author == 1 && token.reviewers == 0;
                 let chances = if bare {
                     &prospects.assistant
@@ -154,13 +157,18 @@ impl Writing {
                     &prospects.own
                 };
                 self.survival *= chances[band(token.gap)];
-            }
+                self.survival >= prospects.row(*behind)
+            };
+            let places = self.written.len()..;
+            let stay = places.zip(&tokens).take_while(stays).count();
+            tokens.truncate(stay);
         }
         let Call {
             context, sampling, ..
         } = &mut self.request.call;
-        // A review that adds nothing would only be asked for again.
-        self.ended = tokens.last().is_none_or(|last| sampling.is_end(last.id));
+        // A review that adds nothing would only be asked for again, and nothing follows a token that is left out.
+        let ends = tokens.last().is_none_or(|last| sampling.is_end(last.id));
+        self.ended = ends || tokens.len() < all;
         context.extend(tokens.iter().map(|token| token.id));
         self.written.tokens.extend(tokens);
     }

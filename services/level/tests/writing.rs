@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use csd_level::{
     Assistant, Call, Context, Draft, DraftRequest, DraftToken, Error, Lenience, Prospects,
     Sampling, Verdict, Writing,
-    prospects::{BANDS, band},
+    prospects::{BANDS, PRICED, band},
 };
 
 /// Proposes the token after the last, with these gaps.
@@ -52,16 +52,17 @@ fn request(
     }
 }
 
-/// Chances by band: sure tokens pass, others do not.
+/// Chances by band: sure tokens pass, and are half of all, others do not.
 fn prospects() -> Prospects {
-    let mut chances = [0.1; BANDS];
+    let (mut chances, mut shares) = ([0.1; BANDS], [0.0; BANDS]);
     chances[band(5.0)] = 0.9;
+    (shares[band(0.1)], shares[band(5.0)]) = (0.5, 0.5);
     Prospects {
         own: chances,
+        shares,
         assistant: chances,
-        next: 0.5,
         forward: 0.2,
-        row: 0.05,
+        rows: [0.05; PRICED],
     }
 }
 
@@ -106,10 +107,49 @@ fn an_unsure_token_ends_a_draft_that_must_pay() {
     let mut writing = Writing::new(request(9, 9, 0, Some(prospects())), 16, false).expect("alone");
     assert!(writing.step(None).is_some());
     writing.reviewed(verdict(0, 20, 5.0));
-    assert!(writing.step(None).is_some(), "0.9 × 0.5 pays");
+    assert!(writing.step(None).is_some(), "half of 0.9 × 0.9 pays");
     writing.reviewed(verdict(0, 21, 0.1));
-    assert_eq!(writing.step(None), None, "0.09 × 0.5 does not");
+    assert_eq!(writing.step(None), None, "half of 0.09 × 0.9 does not");
     assert_eq!(writing.finish().len(), 2);
+}
+
+#[test]
+fn a_token_that_is_not_worth_its_row_is_left_out_and_ends_the_draft() {
+    let mut prospects = prospects();
+    // From the second token on a row costs more than an unsure token brings.
+    prospects.rows[1..].fill(0.3);
+    for place in [0, 1] {
+        let request = request(9, 9, 0, Some(prospects));
+        let mut writing = Writing::new(request, 16, false).expect("alone");
+        for index in 0..=place {
+            assert!(writing.step(None).is_some());
+            let gap = if index == place { 0.1 } else { 5.0 };
+            writing.reviewed(verdict(0, 20 + index, gap));
+        }
+        assert_eq!(writing.step(None), None);
+        let draft = writing.finish();
+        // Written it was all the same.
+        assert_eq!(
+            (draft.len(), draft.inner.calls_of(0)),
+            (1, u64::from(place) + 1)
+        );
+    }
+}
+
+#[test]
+fn rows_that_no_token_would_be_worth_are_not_written_for() {
+    let mut prospects = prospects();
+    prospects.rows.fill(0.85);
+    // Half of all bring 0.05 beyond their row.
+    prospects.forward = 0.02;
+    assert!(prospects.pays(0, 1.0));
+    prospects.forward = 0.03;
+    assert!(!prospects.pays(0, 1.0));
+    (prospects.forward, prospects.rows) = (0.0, [0.95; PRICED]);
+    assert!(
+        !prospects.pays(0, 1.0),
+        "nothing at all is not worth a forward that is free"
+    );
 }
 
 #[test]

@@ -114,13 +114,14 @@ fn lenience() -> impl Strategy<Value = Lenience> {
 
 fn prospects() -> impl Strategy<Value = Prospects> {
     let chances = || prop::array::uniform10(0f32..=1.0);
-    (chances(), chances(), 0f32..=1.0, 0f32..100.0, 0f32..100.0).prop_map(
-        |(own, assistant, next, forward, row)| Prospects {
+    let rows = prop::array::uniform32(0f32..100.0);
+    (chances(), chances(), chances(), 0f32..100.0, rows).prop_map(
+        |(own, shares, assistant, forward, rows)| Prospects {
             own,
+            shares,
             assistant,
-            next,
             forward,
-            row,
+            rows,
         },
     )
 }
@@ -357,13 +358,15 @@ fn requests_are_refused_by_field() {
         lenience: 1.0,
         prospects: Some(v1::Prospects {
             own: vec![0.5; 10],
+            shares: vec![0.1; 10],
             assistant: vec![0.5; 10],
-            ..v1::Prospects::default()
+            forward: 0.1,
+            rows: vec![0.0; 32],
         }),
     };
     assert!(convert::draft_request(fine.clone(), VOCABULARY, TIMEOUT).is_ok());
     type Change = fn(&mut v1::DraftRequest, &mut v1::Call, &mut v1::Sampling);
-    let changes: [(&str, Change); 16] = [
+    let changes: [(&str, Change); 18] = [
         ("wanted", |r, _, _| r.wanted = 0),
         ("room", |r, _, _| r.room = 0),
         ("lenience", |r, _, _| r.lenience = 0.5),
@@ -373,6 +376,12 @@ fn requests_are_refused_by_field() {
         }),
         ("prospects.assistant", |r, _, _| {
             r.prospects.iter_mut().for_each(|p| p.assistant[3] = 1.5);
+        }),
+        ("prospects.shares", |r, _, _| {
+            r.prospects.iter_mut().for_each(|p| p.shares.push(0.0));
+        }),
+        ("prospects.rows", |r, _, _| {
+            r.prospects.iter_mut().for_each(|p| p.rows[31] = -1.0);
         }),
         ("prospects.forward", |r, _, _| {
             r.prospects.iter_mut().for_each(|p| p.forward = f32::NAN);

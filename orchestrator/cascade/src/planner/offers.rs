@@ -7,12 +7,13 @@ use csd_level::{Description, Kind, Prospects, prospects::BANDS};
 use super::{
     acceptance::{Outlook, Source},
     value::{FAINT, Offer, View},
-    writing,
+    writing::{self, Least},
 };
 use crate::strategy::{Manner, Situation, Turn, Worth, assisted};
 
 /// Tokens that a level asks of its own Max-Gram before each of its forwards.
 const ASSIST: usize = 4;
+
 impl View<'_> {
     /// Every turn of a neural level that the situation allows.
     pub(super) fn offers(&self, situation: &Situation<'_>) -> Vec<Offer> {
@@ -91,47 +92,52 @@ impl View<'_> {
             self.outlook(situation, &all, false),
         );
         let len = situation.draft.len();
-        let guesses = f64::from(u8::from(situation.guessing));
+        let guesses = usize::from(situation.guessing);
         let hidden = situation.hidden.as_secs_f64() > prices.opening() + forward * room as f64;
         let paid = if hidden { 0.0 } else { forward };
         let state = self.state(situation);
         let worth = |seconds: f64| self.rate * seconds / state.survival.max(1e-3);
         let guess = guess(situation, || all.at(len).next());
-        let all = writing::expected(&all, len, |_| worth(paid) / guess, room);
-        // What a row of the review costs, on average up to there.
-        let row = |tokens: usize| {
-            let more = (review[len + tokens] - review[len]).max(0.0);
-            more / tokens as f64 * self.load
+        let rows = slopes(&review[len..=len + room]);
+        let row = |token: usize| {
+            let seconds = rows.get(token).or(rows.last()).copied().unwrap_or(0.0);
+            worth(seconds * self.load).max(FAINT / state.survival.max(1e-3))
         };
-        let offer = |wanted: usize| {
-            let prospects = Prospects {
-                own: own.passes.map(|passes| passes as f32),
-                assistant: match assisted(situation.levels, level) {
-                    true => assistant.passes.map(|passes| passes as f32),
-                    false => [0.0; BANDS],
+        let least = |token| Least {
+            forward: worth(paid) / guess,
+            row: row(token),
+        };
+        let all = writing::expected(&all, len, least, room);
+        let prospects = Prospects {
+            own: own.passes.map(|passes| passes as f32),
+            shares: own.bands.map(|share| share as f32),
+            assistant: match assisted(situation.levels, level) {
+                true => assistant.passes.map(|passes| passes as f32),
+                false => [0.0; BANDS],
+            },
+            forward: worth(paid) as f32,
+            // A guess has no row, and who writes behind one counts it among what must pass.
+            rows: std::array::from_fn(|token| match token.checked_sub(guesses) {
+                Some(token) => (row(token) * guess) as f32,
+                None => 0.0,
+            }),
+        };
+        let offer = |wanted: usize| Offer {
+            turn: Turn {
+                level,
+                wanted,
+                room,
+                manner: Manner::Write {
+                    assist,
+                    prospects: Some(prospects),
                 },
-                next: own.next() as f32,
-                forward: worth(paid + row(wanted)) as f32,
-                // Max-Gram's tokens may go on to the end of the room: what is free for a few is not for so many.
-                row: worth(row(wanted).max(row(room))).max(FAINT / state.survival.max(1e-3)) as f32,
-            };
-            Offer {
-                turn: Turn {
-                    level,
-                    wanted,
-                    room,
-                    manner: Manner::Write {
-                        assist,
-                        prospects: Some(prospects),
-                    },
-                },
-                len: all[wanted].len,
-                whole: all[wanted].whole,
-                gain: all[wanted].gain,
-                survival: all[wanted].survival,
-                guess,
-                seconds: prices.opening() + forward * (all[wanted].len.max(1.0) + guesses),
-            }
+            },
+            len: all[wanted].len,
+            whole: all[wanted].whole,
+            gain: all[wanted].gain,
+            survival: all[wanted].survival,
+            guess,
+            seconds: prices.opening() + forward * (all[wanted].forwards.max(1.0) + guesses as f64),
         };
         // The length that is worth most by itself, and shorter ones, for what another level may add.
         let alone = (1..=room).map(|length| (length, self.take(review, &offer(length), state).0));
@@ -167,7 +173,10 @@ impl View<'_> {
             Kind::Statistical => 0.0,
             Kind::Neural => prices.token(assist, rows(below))?,
         };
-        let least = |written| self.rate * token / (worth.first * worth.decay.powi(written as i32));
+        let least = |written| Least {
+            forward: self.rate * token / (worth.first * worth.decay.powi(written as i32)),
+            row: 0.0,
+        };
         let drafts = writing::expected(&outlook, 0, least, most);
         let written = drafts[most].len;
         let write = match situation.levels[below].kind {
@@ -223,6 +232,24 @@ impl View<'_> {
     }
 }
 
+/// What each row more costs of some that cost so much together, from none on. Costs have steps: a row at whose price a
+/// whole step of them comes bears its share of that, so that prices never fall (the slopes of the greatest convex function
+/// under the costs).
+fn slopes(costs: &[f64]) -> Vec<f64> {
+    // Pools neighbours that would fall: how many, and their sum.
+    let mut pools: Vec<(usize, f64)> = Vec::new();
+    for pair in costs.windows(2) {
+        let mut pool = (1, pair[1] - pair[0]);
+        let mean = |&(count, sum): &(usize, f64)| sum / count as f64;
+        while let Some(dearer) = pools.pop_if(|before| mean(before) > mean(&pool)) {
+            pool = (pool.0 + dearer.0, pool.1 + dearer.1);
+        }
+        pools.push(pool);
+    }
+    let each = |(count, sum)| std::iter::repeat_n(sum / count as f64, count);
+    pools.into_iter().flat_map(each).collect()
+}
+
 /// Who stands behind tokens that a level's own Max-Gram is sure of.
 fn maxgram(situation: &Situation<'_>, assist: usize) -> Option<Source> {
     (assist > 0).then(|| Source::wrote(situation.levels.len() - 1))
@@ -241,4 +268,27 @@ pub(super) fn assist(levels: &[Arc<Description>], level: usize) -> usize {
 /// Whether a level may take a turn at all.
 pub(super) fn may_ask(situation: &Situation<'_>, level: usize) -> bool {
     situation.usable.contains(level) && !situation.ended.contains(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_bear_their_share_of_a_step() {
+        let assert = |costs: &[f64], expected: &[f64]| {
+            let slopes = slopes(costs);
+            let close = slopes
+                .iter()
+                .zip(expected)
+                .all(|(a, b)| (a - b).abs() < 1e-9);
+            assert!(close && slopes.len() == expected.len(), "{slopes:?}");
+        };
+        assert(&[10.0, 10.5, 11.0, 13.0, 15.5], &[0.5, 0.5, 2.0, 2.5]);
+        assert(
+            &[10.0, 10.0, 14.0, 14.0, 14.0],
+            &[0.0, 4.0 / 3.0, 4.0 / 3.0, 4.0 / 3.0],
+        );
+        assert(&[10.0], &[]);
+    }
 }

@@ -11,9 +11,20 @@ use super::acceptance::Outlook;
 const FINE: f64 = 6.0;
 const STEPS: usize = 25;
 
+/// Tokens of text that a token must be expected to bring.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Least {
+    /// For the forward that writes it, …
+    pub(super) forward: f64,
+    /// … and for its row in the review.
+    pub(super) row: f64,
+}
+
 /// What so many tokens at most come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Expected {
+    /// Forwards that will be made, one for each token and for one that may be left out.
+    pub(super) forwards: f64,
     /// Tokens that will be written.
     pub(super) len: f64,
     /// Tokens of text that they bring, if everything before them passes.
@@ -26,8 +37,8 @@ pub(super) struct Expected {
 
 /// One more token.
 struct Token {
-    /// The chance that it passes, whatever it will be.
-    passes: f64,
+    /// The chance that it passes, by its band.
+    passes: [f64; BANDS],
     /// How many steps of the grid a draft falls by one of each band, and what part of a step besides.
     falls: [(usize, f64); BANDS],
 }
@@ -36,7 +47,7 @@ impl Token {
     fn of(outlook: &Outlook, position: usize) -> Self {
         let outlook = outlook.at(position);
         Self {
-            passes: outlook.next(),
+            passes: outlook.passes,
             falls: outlook.passes.map(|passes| {
                 let fall = -passes.max(1e-6).ln() * FINE;
                 (fall as usize, fall - (fall as usize) as f64)
@@ -45,12 +56,12 @@ impl Token {
     }
 }
 
-/// Writing at most 0, 1, … `most` tokens behind a draft of `behind` tokens, where the forward for the n-th (from 0) must be
-/// expected to bring `least(n)` tokens.
+/// Writing at most 0, 1, … `most` tokens behind a draft of `behind` tokens, of which the n-th (from 0) must be expected to
+/// bring `least(n)`.
 pub(super) fn expected(
     outlook: &Outlook,
     behind: usize,
-    least: impl Fn(usize) -> f64,
+    least: impl Fn(usize) -> Least,
     most: usize,
 ) -> Vec<Expected> {
     let survival: [f64; STEPS] = std::array::from_fn(|step| (-(step as f64) / FINE).exp());
@@ -75,17 +86,29 @@ pub(super) fn expected(
         let mut passing = 0.0;
         now.whole = 0.0;
         for (step, &mass) in grid.iter().enumerate().filter(|(_, mass)| **mass > 1e-6) {
-            if survival[step] * token.passes < least {
-                ended += mass * survival[step];
+            let survival = survival[step];
+            let bands = outlook.bands.iter().zip(token.passes);
+            let brings =
+                bands.map(|(share, passes)| share * (survival * passes - least.row).max(0.0));
+            let brings: f64 = brings.sum();
+            if brings <= 0.0 || brings < least.forward {
+                ended += mass * survival;
                 continue;
             }
-            now.len += mass;
-            now.whole += mass;
-            passing += mass * survival[step] * token.passes;
-            for (share, (steps, part)) in outlook.bands.iter().zip(token.falls) {
+            now.forwards += mass;
+            let bands = outlook.bands.iter().zip(token.passes);
+            for ((share, passes), (steps, part)) in bands.zip(token.falls) {
+                let mass = mass * share;
+                if survival * passes < least.row {
+                    ended += mass * survival;
+                    continue;
+                }
+                now.len += mass;
+                now.whole += mass;
+                passing += mass * survival * passes;
                 let below = (step + steps).min(STEPS - 1);
-                after[below] += mass * share * (1.0 - part);
-                after[(below + 1).min(STEPS - 1)] += mass * share * part;
+                after[below] += mass * (1.0 - part);
+                after[(below + 1).min(STEPS - 1)] += mass * part;
             }
         }
         now.gain += passing;
@@ -114,9 +137,13 @@ mod tests {
         outlook
     }
 
+    fn forward(forward: f64) -> impl Fn(usize) -> Least {
+        move |_| Least { forward, row: 0.0 }
+    }
+
     #[test]
     fn without_a_price_everything_is_written() {
-        let all = expected(&outlook(0.5, [0.8, 0.8]), 0, |_| 0.0, 4);
+        let all = expected(&outlook(0.5, [0.8, 0.8]), 0, forward(0.0), 4);
         assert!((all[4].len - 4.0).abs() < 1e-9);
         let gain = 0.8 + 0.8f64.powi(2) + 0.8f64.powi(3) + 0.8f64.powi(4);
         assert!((all[4].gain - gain).abs() < 0.02, "{all:?}");
@@ -125,8 +152,8 @@ mod tests {
 
     #[test]
     fn who_knows_what_will_fail_writes_less_and_loses_nothing() {
-        let knowing = expected(&outlook(0.8, [0.0, 1.0]), 0, |_| 0.1, 16)[16];
-        let blind = expected(&outlook(0.8, [0.8, 0.8]), 0, |_| 0.0, 16)[16];
+        let knowing = expected(&outlook(0.8, [0.0, 1.0]), 0, forward(0.1), 16)[16];
+        let blind = expected(&outlook(0.8, [0.8, 0.8]), 0, forward(0.0), 16)[16];
         assert!(
             (knowing.gain - blind.gain).abs() < 0.1,
             "{knowing:?} {blind:?}"
@@ -140,8 +167,19 @@ mod tests {
     #[test]
     fn what_does_not_pay_is_not_begun() {
         assert_eq!(
-            expected(&outlook(0.5, [0.1, 0.3]), 0, |_| 0.5, 3)[3].len,
+            expected(&outlook(0.5, [0.1, 0.3]), 0, forward(0.5), 3)[3].len,
             0.0
         );
+    }
+
+    #[test]
+    fn what_is_not_worth_its_row_is_left_out() {
+        let row = |row| move |_| Least { forward: 0.0, row };
+        let all = expected(&outlook(0.8, [0.1, 1.0]), 0, row(0.2), 16)[16];
+        // A sure token stays, at the first unsure one everything ends: 0.8 + 0.8² + … tokens, all of which pass.
+        assert!((all.len - 4.0).abs() < 0.2, "{all:?}");
+        assert!((all.gain - all.len).abs() < 0.05, "{all:?}");
+        assert!((all.survival - 1.0).abs() < 0.01, "{all:?}");
+        assert!((all.forwards - all.len - 1.0).abs() < 0.1, "{all:?}");
     }
 }

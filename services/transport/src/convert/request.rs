@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use csd_level::{
     Call, Context, Draft, DraftRequest, Error, Lenience, Prospects, RememberRequest, Result, Rule,
-    Sampling, Tenant, Token, VerifyRequest, prospects::BANDS,
+    Sampling, Tenant, Token, VerifyRequest,
 };
 use csd_proto::v1;
 
@@ -45,9 +45,9 @@ fn prospects_to_wire(prospects: Prospects) -> v1::Prospects {
     v1::Prospects {
         own: prospects.own.to_vec(),
         assistant: prospects.assistant.to_vec(),
-        next: prospects.next,
+        shares: prospects.shares.to_vec(),
         forward: prospects.forward,
-        row: prospects.row,
+        rows: prospects.rows.to_vec(),
     }
 }
 
@@ -59,23 +59,29 @@ fn prospects(wire: v1::Prospects) -> Result<Prospects> {
         let reason = format!("expected a number from 0 to {most}, found {value}");
         Err(Error::invalid(format!("prospects.{field}"), reason))
     };
-    let chances = |field: &str, wire: Vec<f32>| {
+    fn exactly<const N: usize>(
+        field: &str,
+        wire: Vec<f32>,
+        within: impl Fn(&str, f32) -> Result<f32>,
+    ) -> Result<[f32; N]> {
         let found = wire.len();
-        let chances = <[f32; BANDS]>::try_from(wire).map_err(|_| {
-            let reason = format!("expected {BANDS} chances, found {found}");
+        let numbers = <[f32; N]>::try_from(wire).map_err(|_| {
+            let reason = format!("expected {N} numbers, found {found}");
             Error::invalid(format!("prospects.{field}"), reason)
         })?;
-        for chance in chances {
-            within(field, chance, 1.0)?;
+        for number in numbers {
+            within(field, number)?;
         }
-        Ok(chances)
-    };
+        Ok(numbers)
+    }
+    let chance = |field: &str, value| within(field, value, 1.0);
+    let tokens = |field: &str, value| within(field, value, f32::MAX);
     Ok(Prospects {
-        own: chances("own", wire.own)?,
-        assistant: chances("assistant", wire.assistant)?,
-        next: within("next", wire.next, 1.0)?,
-        forward: within("forward", wire.forward, f32::MAX)?,
-        row: within("row", wire.row, f32::MAX)?,
+        own: exactly("own", wire.own, chance)?,
+        shares: exactly("shares", wire.shares, chance)?,
+        assistant: exactly("assistant", wire.assistant, chance)?,
+        forward: tokens("forward", wire.forward)?,
+        rows: exactly("rows", wire.rows, tokens)?,
     })
 }
 
