@@ -1,12 +1,25 @@
 //! Rejection sampling keeps the target's distribution: chi-square against the target's own probabilities, with a check
 //! that the test has the power to catch a wrong rule.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
-use csd_cascade::{Cascade, Drafting, Limits, Plan, Request, Session};
+use csd_cascade::{
+    Cascade, Drafting, Limits, Plan, Request, Session, Strategy,
+    strategy::{Drafted, Manner, Situation, Turn},
+};
 use csd_level::{
-    BoxFuture, Context, Description, Error, Level, Proposal, Result, Rule, Sampling, Token,
-    Verdict, VerifyRequest, clock::Stopped, scripted::ScriptedLevel,
+    BoxFuture, Context, Description, Error, Level, Proposal, Prospects, Result, Rule, Sampling,
+    Token, Verdict, VerifyRequest,
+    clock::Stopped,
+    prospects::{BANDS, PRICED},
+    scripted::ScriptedLevel,
 };
 
 const VOCABULARY: usize = 6;
@@ -53,7 +66,7 @@ impl Level for Gullible {
 }
 
 /// The statistic of the observed texts against the exact distribution of the target's, and its degrees of freedom.
-fn chi_square(cascade: &Arc<Cascade>, plan: &Plan) -> (f64, usize) {
+fn chi_square(cascade: &Arc<Cascade>, strategy: &Arc<dyn Strategy>) -> (f64, usize) {
     let prompt = vec![2, 4];
     let mut observed: HashMap<Vec<Token>, u64> = HashMap::new();
     for seed in 0..SAMPLES {
@@ -65,7 +78,7 @@ fn chi_square(cascade: &Arc<Cascade>, plan: &Plan) -> (f64, usize) {
             tenant: None,
             session,
         };
-        let mut drafting = Drafting::new(Arc::new(plan.clone()));
+        let mut drafting = Drafting::new(strategy.clone());
         while request.context.generated().len() < LENGTH {
             let left = LENGTH - request.context.generated().len();
             let round = pollster::block_on(cascade.round(&request, &mut drafting, left))
@@ -126,6 +139,7 @@ fn check(levels: Vec<Arc<dyn Level>>, k: &[Vec<u32>], pipelined: bool) -> (f64, 
     let plan = Plan::matrix(k, 1.0, drafters)
         .expect("a good matrix")
         .with_pipelining(pipelined);
+    let plan: Arc<dyn Strategy> = Arc::new(plan);
     let (statistic, freedom) = chi_square(&Arc::new(cascade), &plan);
     (statistic, limit(freedom))
 }
@@ -152,6 +166,61 @@ fn three_levels_keep_the_targets_distribution() {
         let (statistic, limit) = check(levels.clone(), &k, pipelined);
         assert!(statistic < limit, "{statistic} ≥ {limit}, {pipelined}");
     }
+}
+
+/// Has its drafter write at most two tokens, and leave some out by their gaps.
+#[derive(Default)]
+struct Choosy {
+    /// Drafts by their length.
+    drafts: [AtomicU64; 3],
+}
+
+impl Strategy for Choosy {
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        // The rule must hold whatever is left out: here those that it is sure of, for the first is not among them.
+        let mut own = [0.2; BANDS];
+        own[0] = 1.0;
+        let prospects = Prospects {
+            own,
+            shares: [1.0 / BANDS as f32; BANDS],
+            assistant: [0.0; BANDS],
+            forward: 0.0,
+            rows: [0.5; PRICED],
+        };
+        let wanted = situation.room.min(2);
+        (situation.draft.is_empty() && !situation.ended.contains(1)).then_some(Turn {
+            level: 1,
+            wanted,
+            room: wanted,
+            manner: Manner::Write {
+                assist: 0,
+                prospects: Some(prospects),
+            },
+        })
+    }
+
+    fn drafted(&self, report: &Drafted<'_>) {
+        self.drafts[report.tokens.len()].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn leaving_tokens_out_by_their_gaps_keeps_the_targets_distribution() {
+    let levels: Vec<Arc<dyn Level>> = vec![Arc::new(target()), Arc::new(drafter(8, 2.0))];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(Stopped)).expect("one token map");
+    let choosy = Arc::new(Choosy::default());
+    let strategy: Arc<dyn Strategy> = choosy.clone();
+    let (statistic, freedom) = chi_square(&Arc::new(cascade), &strategy);
+    let drafts = choosy
+        .drafts
+        .each_ref()
+        .map(|count| count.load(Ordering::Relaxed));
+    assert!(drafts.iter().all(|&count| count > 100), "{drafts:?}");
+    assert!(
+        statistic < limit(freedom),
+        "{statistic} ≥ {}",
+        limit(freedom)
+    );
 }
 
 #[test]

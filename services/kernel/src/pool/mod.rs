@@ -12,11 +12,12 @@
 
 mod scatter;
 
+use std::any::Any;
 use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 
 pub(crate) use self::scatter::Scatter;
@@ -52,7 +53,7 @@ impl Pool {
             job: UnsafeCell::new(None),
             next: AtomicUsize::new(0),
             parked: (0..wanted).map(|_| AtomicBool::new(false)).collect(),
-            panicked: AtomicBool::new(false),
+            panic: Mutex::default(),
         });
         let spawn = |index: usize| {
             let shared = Arc::clone(&shared);
@@ -134,8 +135,9 @@ impl Pool {
         let closing = Closing(shared);
         shared.take_ranges(job);
         drop(closing);
-        if shared.panicked.swap(false, Ordering::Relaxed) {
-            panic!("a helper thread panicked inside a job");
+        // Without that helper's ranges the job is not done.
+        if let Some(panic) = shared.panic().take() {
+            resume_unwind(panic);
         }
     }
 }
@@ -167,7 +169,8 @@ struct Shared {
     job: UnsafeCell<Option<Job>>,
     next: AtomicUsize,
     parked: Vec<AtomicBool>,
-    panicked: AtomicBool,
+    /// What a helper panicked with inside the job.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
 // SAFETY: `job` is written only by the caller that holds `Pool::running`, while the job is closed and no helper
@@ -186,6 +189,10 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Shared {
+    fn panic(&self) -> MutexGuard<'_, Option<Box<dyn Any + Send>>> {
+        self.panic.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// A helper's life.
     fn help(&self, index: usize) {
         let mut done = 0;
@@ -196,8 +203,8 @@ impl Shared {
             let finished = catch_unwind(AssertUnwindSafe(|| {
                 job.map_or((), |job| self.take_ranges(job))
             }));
-            if finished.is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+            if let Err(panic) = finished {
+                *self.panic() = Some(panic);
                 self.next.store(usize::MAX, Ordering::Relaxed);
             }
             self.state.fetch_sub(1, Ordering::Release);
@@ -355,10 +362,19 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_and_the_pool_works_on() {
+    fn a_panic_reaches_the_caller_as_it_is_and_the_pool_works_on() {
         let pool = Pool::new(2);
-        let panicking = || pool.run(64, 1, |range| assert!(!range.contains(&40)));
-        assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+        let caller = std::thread::current().id();
+        // Neither thread ends before both have a range, and the helper does not end its own.
+        let both = std::sync::Barrier::new(2);
+        let panicking = || {
+            pool.run(2, 1, |_| {
+                both.wait();
+                assert!(std::thread::current().id() == caller, "the helper's");
+            });
+        };
+        let panic = catch_unwind(AssertUnwindSafe(panicking)).expect_err("a panic");
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"the helper's"));
         let sum = AtomicUsize::new(0);
         pool.run(8, 1, |range| {
             sum.fetch_add(range.sum(), Ordering::Relaxed);
