@@ -20,8 +20,8 @@ pub const PRICED: usize = 32;
 /// after which more would not pay (compare SpecDec++, arXiv 2405.19715), and leave a token out that turns out to be worth
 /// less than its row.
 ///
-/// A gap tells of the distribution that a token was drawn from, not of the draw: who is left out for it leaves what is
-/// drawn in its place as likely as ever, under rejection sampling, too.
+/// Under rejection sampling a gap tells of the distribution that a token was drawn from, not of the draw: a token that is
+/// left out for it leaves what the target draws in its place as likely as ever.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prospects {
     /// The chance that a token of the level passes, by the band of its gap. 0 to 1.
