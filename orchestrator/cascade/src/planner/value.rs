@@ -14,8 +14,8 @@ use super::{
 };
 use crate::strategy::{Situation, Turn};
 
-/// A chance to count with which a token of Max-Gram is not kept, whatever its row seems to cost: it costs more beside the
-/// rows of other texts.
+/// A chance to count with which a token is not kept, whatever its row seems to cost: it costs more beside the rows of other
+/// texts.
 pub(super) const FAINT: f64 = 0.03;
 /// Turns that are thought ahead.
 const HORIZON: usize = 16;

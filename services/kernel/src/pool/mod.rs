@@ -362,7 +362,19 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_reaches_the_caller_as_it_is_and_the_pool_works_on() {
+    fn a_panic_reaches_the_caller_and_the_pool_works_on() {
+        let pool = Pool::new(2);
+        let panicking = || pool.run(64, 1, |range| assert!(!range.contains(&40)));
+        assert!(catch_unwind(AssertUnwindSafe(panicking)).is_err());
+        let sum = AtomicUsize::new(0);
+        pool.run(8, 1, |range| {
+            sum.fetch_add(range.sum(), Ordering::Relaxed);
+        });
+        assert_eq!(sum.load(Ordering::Relaxed), 28);
+    }
+
+    #[test]
+    fn a_helpers_panic_reaches_the_caller_as_it_is() {
         let pool = Pool::new(2);
         let caller = std::thread::current().id();
         // Neither thread ends before both have a range, and the helper does not end its own.
@@ -375,10 +387,5 @@ mod tests {
         };
         let panic = catch_unwind(AssertUnwindSafe(panicking)).expect_err("a panic");
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"the helper's"));
-        let sum = AtomicUsize::new(0);
-        pool.run(8, 1, |range| {
-            sum.fetch_add(range.sum(), Ordering::Relaxed);
-        });
-        assert_eq!(sum.load(Ordering::Relaxed), 28);
     }
 }
