@@ -20,8 +20,9 @@ use crate::matrix::{
 const FLOAT_ROWS: usize = 8;
 /// Inputs walked for all rows before the next: 64 × 32 outputs are 8 KiB, which stay in the first cache.
 const FLOAT_INPUTS: usize = 64;
-/// How many blocks ahead memory is asked for a block of weights: 16 KiB of 8 bits, 8 of 4.
-const PREFETCH: usize = 32;
+/// How many blocks ahead memory is asked for a block of weights: 8 KiB of 8 bits, 4 of 4. Fewer come too late, more
+/// crowd a row's activations out of the first cache.
+const PREFETCH: usize = 16;
 
 /// See [`super::portable::f32`].
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
@@ -222,8 +223,7 @@ fn store<const ROWS: usize>(sum: &[__m512; ROWS], sums: &mut [[f32; 16]]) {
     }
 }
 
-/// Asks for one row's share of the block that comes `PREFETCH` blocks later, in this tile or the next: into the
-/// second cache, from where the processor's own prefetching brings it on.
+/// Asks for one row's share of the block that comes `PREFETCH` blocks later, in this tile or the next.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn prefetch<Quants, const ROWS: usize>(block: &Quants, row: usize) {
@@ -232,6 +232,6 @@ fn prefetch<Quants, const ROWS: usize>(block: &Quants, row: usize) {
         .cast::<i8>();
     let lines = size_of::<Quants>() / 64;
     for line in lines * row / ROWS..lines * (row + 1) / ROWS {
-        _mm_prefetch::<_MM_HINT_T1>(later.wrapping_add(64 * line));
+        _mm_prefetch::<_MM_HINT_T0>(later.wrapping_add(64 * line));
     }
 }
