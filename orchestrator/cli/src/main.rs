@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 
 use crate::commands::{bench, completions, generate, health, models, plan, serve, up, worker};
 use crate::interrupt::Interrupted;
@@ -71,9 +72,13 @@ enum Command {
     Completions(completions::Args),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Csd::parse().command).await {
+fn main() -> ExitCode {
+    let command = Csd::parse().command;
+    let ended = match runtime(&command).build() {
+        Ok(runtime) => runtime.block_on(run(command)),
+        Err(error) => Err(anyhow::Error::new(error).context("no threads to answer calls with")),
+    };
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
         Err(error) => {
@@ -81,6 +86,19 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Where calls are answered.
+///
+/// A level computes on threads of its own. What is left, its calls, is little work, which more than one thread would do
+/// later, not sooner: a call's tasks would wake each other across cores that are busy with the forwards.
+fn runtime(command: &Command) -> Builder {
+    let mut builder = match command {
+        Command::Worker(_) => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    builder.enable_all();
+    builder
 }
 
 async fn run(command: Command) -> Result<()> {
