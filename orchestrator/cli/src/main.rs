@@ -90,8 +90,9 @@ fn main() -> ExitCode {
 
 /// Where calls are answered.
 ///
-/// A level computes on threads of its own. What is left, its calls, is little work, which more than one thread would do
-/// later, not sooner: a call's tasks would wake each other across cores that are busy with the forwards.
+/// A neural level computes on threads of its own, and Max-Gram answers one call after the other. What is left of a
+/// worker's calls is little, and on more than one thread it would take longer: a call's tasks would wake each other across
+/// cores that are busy with forwards.
 fn runtime(command: &Command) -> Builder {
     let mut builder = match command {
         Command::Worker(_) => Builder::new_current_thread(),
