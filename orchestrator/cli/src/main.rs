@@ -30,7 +30,7 @@ mod table;
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use tokio::runtime::Builder;
 
@@ -74,10 +74,10 @@ enum Command {
 
 fn main() -> ExitCode {
     let command = Csd::parse().command;
-    let ended = match runtime(&command).build() {
-        Ok(runtime) => runtime.block_on(run(command)),
-        Err(error) => Err(anyhow::Error::new(error).context("no threads to answer calls with")),
-    };
+    let ended = runtime(&command)
+        .build()
+        .context("no threads to answer calls with")
+        .and_then(|runtime| runtime.block_on(run(command)));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED),
