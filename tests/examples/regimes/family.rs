@@ -74,7 +74,11 @@ impl Family {
             } else {
                 NEAR
             };
-            let level = Timed::new(model.clone(), price(ms, link), time);
+            let price = match drafts || args.staircase.is_empty() {
+                true => price(ms, link),
+                false => Price::staircase(&args.staircase, link),
+            };
+            let level = Timed::new(model.clone(), price, time);
             let level = match args.one_host {
                 true => level.on(&host),
                 false => level,

@@ -79,6 +79,10 @@ struct Args {
     /// Rows of a forward that cost what one does, and as many more as much again; the default is a GPU's.
     #[arg(long, default_value_t = 33)]
     rows: usize,
+    /// Milliseconds of a forward of the target by its rows, from one row on, as measured on some box, in place of the first
+    /// time of --forward; as many rows more cost as much again.
+    #[arg(long, value_delimiter = ',')]
+    staircase: Vec<f64>,
     /// Levels compute one at a time, as on one box.
     #[arg(long)]
     one_host: bool,

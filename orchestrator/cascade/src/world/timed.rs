@@ -21,9 +21,14 @@ pub struct Price {
 impl Price {
     /// Milliseconds of a forward, the rows it costs that for, and of a round trip.
     pub fn ms(forward: f64, rows: usize, link: f64) -> Self {
+        Self::staircase(&vec![forward; rows], link)
+    }
+
+    /// Milliseconds of a forward of one row, of two and so on, and of a round trip.
+    pub fn staircase(forward: &[f64], link: f64) -> Self {
         let duration = |ms: f64| Duration::try_from_secs_f64(ms / 1e3).unwrap_or_default();
         Self {
-            forward: vec![duration(forward); rows],
+            forward: forward.iter().copied().map(duration).collect(),
             link: duration(link),
         }
     }
