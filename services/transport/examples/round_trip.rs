@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p csd-transport --example round_trip`. Server and client have a thread each, as two processes
 //! would. The added time is the difference of the medians; the goal is 0.25 ms at most, one call after another. Between
-//! two reviews of a large target a call comes after a pause, and finds cores asleep and caches cold.
+//! two reviews of a large target a call comes after a pause, so that is timed as well.
 
 #![expect(clippy::print_stdout, reason = "a report")]
 
@@ -63,34 +63,36 @@ async fn main() -> Result<(), Failure> {
         logprobs: None,
     };
 
-    let report = |name: &str, direct: Times, remote: Times| {
-        let row = format!("{name:6}  direct {direct}  remote {remote}");
-        println!("{row}  added {:.3} ms", remote.median - direct.median);
-    };
+    let asked = [
+        ("Draft", Request::Draft(draft)),
+        ("Verify", Request::Verify(verify)),
+    ];
     println!("{CONTEXT} tokens of context, {DRAFTED} drafted, milliseconds");
     for (pause, rounds) in PAUSES {
         println!("{rounds} calls, {pause:?} between two");
-        let timed = Timed { pause, rounds };
-        report(
-            "Draft",
-            timed
-                .time(async || level.draft(draft.clone()).await.map(drop))
-                .await?,
-            timed
-                .time(async || remote.draft(draft.clone()).await.map(drop))
-                .await?,
-        );
-        report(
-            "Verify",
-            timed
-                .time(async || level.verify(verify.clone()).await.map(drop))
-                .await?,
-            timed
-                .time(async || remote.verify(verify.clone()).await.map(drop))
-                .await?,
-        );
+        for (name, request) in &asked {
+            let direct = time(&level, request, pause, rounds).await?;
+            let remote = time(&remote, request, pause, rounds).await?;
+            let added = remote.median - direct.median;
+            println!("{name:6}  direct {direct}  remote {remote}  added {added:.3} ms");
+        }
     }
     Ok(())
+}
+
+/// What a level is asked.
+enum Request {
+    Draft(DraftRequest),
+    Verify(VerifyRequest),
+}
+
+impl Request {
+    async fn ask(&self, level: &dyn Level) -> Result<(), csd_level::Error> {
+        match self {
+            Self::Draft(request) => level.draft(request.clone()).await.map(drop),
+            Self::Verify(request) => level.verify(request.clone()).await.map(drop),
+        }
+    }
 }
 
 /// A server with a runtime of its own, as in another process.
@@ -126,31 +128,25 @@ impl std::fmt::Display for Times {
     }
 }
 
-/// So many calls with a pause before each.
-#[derive(Clone, Copy)]
-struct Timed {
+/// Asks so many times, with a pause before each.
+async fn time(
+    level: &dyn Level,
+    request: &Request,
     pause: Duration,
     rounds: usize,
-}
-
-impl Timed {
-    async fn time(
-        self,
-        mut call: impl AsyncFnMut() -> Result<(), csd_level::Error>,
-    ) -> Result<Times, Failure> {
-        let mut taken = Vec::with_capacity(self.rounds);
-        for round in 0..WARM + self.rounds {
-            std::thread::sleep(self.pause);
-            let begun = Instant::now();
-            call().await?;
-            if round >= WARM {
-                taken.push(begun.elapsed().as_secs_f64() * 1e3);
-            }
+) -> Result<Times, Failure> {
+    let mut taken = Vec::with_capacity(rounds);
+    for round in 0..WARM + rounds {
+        std::thread::sleep(pause);
+        let begun = Instant::now();
+        request.ask(level).await?;
+        if round >= WARM {
+            taken.push(begun.elapsed().as_secs_f64() * 1e3);
         }
-        taken.sort_by(f64::total_cmp);
-        Ok(Times {
-            median: taken[self.rounds / 2],
-            p99: taken[self.rounds * 99 / 100],
-        })
     }
+    taken.sort_by(f64::total_cmp);
+    Ok(Times {
+        median: taken[rounds / 2],
+        p99: taken[rounds * 99 / 100],
+    })
 }

@@ -74,11 +74,12 @@ impl Family {
             } else {
                 NEAR
             };
-            let price = match drafts || args.staircase.is_empty() {
-                true => price(ms, link),
-                false => Price::staircase(&args.staircase, link),
+            let measured = !drafts && !args.staircase.is_empty();
+            let forwards = match measured {
+                true => Price::staircase(&args.staircase, link),
+                false => price(ms, link),
             };
-            let level = Timed::new(model.clone(), price, time);
+            let level = Timed::new(model.clone(), forwards, time);
             let level = match args.one_host {
                 true => level.on(&host),
                 false => level,
