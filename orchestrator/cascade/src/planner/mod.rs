@@ -1,11 +1,11 @@
 //! The planner: a strategy that reads only what it measures.
 //!
-//! In reading order: `planned` (what is decided and learnt in one text), `choose` (the next turn), `offers` (what could be
-//! drafted next), `value` (what that is worth), `openings` (what came of such promises), `writing` (how far a level will go
-//! that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens fare), `surplus` (what drafts bring in
-//! the end), `trial` (whether to draft during reviews), `patience` (whether to wait for levels that read a prompt),
-//! `refusals` (what to prepare for then), `decision` (what was decided and why, for whoever watches), `mean` (what they all
-//! count with).
+//! In reading order: `planned` (what is decided and learnt in one text), `choose` (the next turn), `explore` (turns that
+//! teach), `offers` (what could be drafted next), `value` (what that is worth), `openings` (what came of such promises),
+//! `writing` (how far a level will go that stops by itself), `prices` (what calls cost), `acceptance` (how drafted tokens
+//! fare), `source` (who stands behind them), `surplus` (what drafts bring in the end), `trial` (whether to draft during
+//! reviews), `patience` (whether to wait for levels that read a prompt), `refusals` (what to prepare for then), `decision`
+//! (what was decided and why, for whoever watches), `mean` (what they all count with).
 //!
 //! There is one planner a cascade, which learns from every text, and one [`Planned`] a text, which knows how that text
 //! differs. The target alone is what remains when no offer is worth its time.
@@ -13,6 +13,7 @@
 mod acceptance;
 mod choose;
 mod decision;
+mod explore;
 mod mean;
 mod offers;
 mod openings;
@@ -20,6 +21,7 @@ mod patience;
 mod planned;
 mod prices;
 mod refusals;
+mod source;
 mod surplus;
 mod trial;
 mod value;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use csd_level::{Description, Kind, Prospects, prospects::BANDS};
 
 use super::{
-    acceptance::{Outlook, Source},
+    acceptance::Outlook,
+    source::Source,
     value::{FAINT, Offer, View},
     writing::{self, Least},
 };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use csd_level::{Description, DraftToken, Kind};
 
-use super::{acceptance::Source, offers::assist, value::View};
+use super::{offers::assist, source::Source, value::View};
 
 /// A refusal must be as likely as this.
 const LIKELY: f64 = 0.02;

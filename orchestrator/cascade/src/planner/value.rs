@@ -9,8 +9,9 @@
 use csd_level::DraftToken;
 
 use super::{
-    acceptance::{Acceptance, Source, TextAcceptance},
+    acceptance::{Acceptance, TextAcceptance},
     prices::Prices,
+    source::Source,
 };
 use crate::strategy::{Situation, Turn};
 
