@@ -21,7 +21,12 @@ use tokio::{net::TcpListener, sync::oneshot};
 const CONTEXT: u32 = 512;
 const DRAFTED: usize = 8;
 /// Between two calls, and how many calls there are then.
-const PAUSES: [(Duration, usize); 2] = [(Duration::ZERO, 2000), (Duration::from_millis(15), 300)];
+const PAUSES: [(Duration, usize); 4] = [
+    (Duration::ZERO, 2000),
+    (Duration::from_millis(1), 1000),
+    (Duration::from_millis(3), 400),
+    (Duration::from_millis(15), 300),
+];
 /// Calls before those that count.
 const WARM: usize = 100;
 
