@@ -17,15 +17,21 @@ use super::{
 };
 use crate::strategy::{Manner, Situation, Turn};
 
-/// The share of all time that may go into turns that only teach.
+/// The share of all time that may go into turns that only teach, …
 const EXPLORATION: f64 = 0.01;
+/// … and of it, into those that nobody waits for.
+const AUDITIONS: f64 = 0.5 * EXPLORATION;
+/// Tokens of such a turn, …
+const AUDITION: usize = 8;
+/// … and of one of a level that nobody knows.
+const PROBE: usize = 3;
 /// Rounds after which a way to open a draft is worth another look.
 const BETWEEN: u64 = 32;
-/// Tokens of a level that nobody knows.
-const PROBE: usize = 3;
-/// The share of it for turns that nobody waits for, and their tokens.
-const AUDITIONS: f64 = 0.5 * EXPLORATION;
-const AUDITION: usize = 8;
+
+/// Whether so many more seconds may go into learning.
+fn affords(book: &Book, seconds: f64) -> bool {
+    book.explored + seconds <= EXPLORATION * book.seconds
+}
 
 impl Planned {
     /// Whether to draft at all, though drafts are expected to come to this; and seconds that are given up to see whether
@@ -41,7 +47,7 @@ impl Planned {
             return Some(0.0);
         }
         let given_up = -surplus * self.alone(book);
-        (book.explored + given_up <= EXPLORATION * book.seconds).then_some(given_up)
+        affords(book, given_up).then_some(given_up)
     }
 
     /// A level that nobody has asked for long, as far as the time that may be spent on learning allows.
@@ -67,7 +73,7 @@ impl Planned {
         let rows = situation.levels[level].rows;
         let cost = prices.write(wanted as f64, 0, rows);
         let cost = cost.unwrap_or_else(|| prices.around()) * self.load() + self.alone(book);
-        if prices.known() && book.explored + cost > EXPLORATION * book.seconds {
+        if prices.known() && !affords(book, cost) {
             return None;
         }
         text.probed = Some(level);
@@ -156,7 +162,7 @@ impl Planned {
         let best = best.map_or(0.0, |(_, worth)| worth).max(0.0);
         // Texts that share the target's forwards wait for each other.
         let given_up = (best - worth).max(0.0) / view.rate * view.load;
-        (book.explored + given_up <= EXPLORATION * book.seconds).then(|| Decision {
+        affords(book, given_up).then(|| Decision {
             choice: Choice::Probe,
             turn: Some(offer.turn),
             reasons: Reasons::of(&offer, worth, 1.0, view.rate),
