@@ -121,8 +121,16 @@ fn main() -> Result<()> {
         args.forward, args.rows, args.temperature
     );
     println!(
-        "{:16} {:>8} {:13} {:42} {:>8} {:>7} {:>7} {:>8}",
-        "workload", "link ms", "arm", "K", "tokens/s", "target", "a round", "takes ms"
+        "{:16} {:>8} {:13} {:42} {:>8} {:>7} {:>7} {:>8}  {}",
+        "workload",
+        "link ms",
+        "arm",
+        "K",
+        "tokens/s",
+        "target",
+        "a round",
+        "takes ms",
+        "each half's tokens/s"
     );
     for &workload in &args.workload {
         let prompts = workload.prompts(&golden, args.prompts);
@@ -143,12 +151,13 @@ fn main() -> Result<()> {
                     format!("{:.2}x", arm.pace.rate() / alone.pace.rate())
                 });
                 println!(
-                    "{workload:16} {round_trip:8} {:13} {:42} {:8.1} {times:>7} {:7.2} {:8.1}",
+                    "{workload:16} {round_trip:8} {:13} {:42} {:8.1} {times:>7} {:7.2} {:8.1}  {}",
                     name(arm.way),
                     arm.k,
                     arm.pace.rate(),
                     arm.pace.tokens as f64 / arm.pace.rounds as f64,
                     arm.pace.seconds * 1e3 / arm.pace.rounds as f64,
+                    arm.halves(),
                 );
             }
         }

@@ -50,6 +50,16 @@ pub(crate) struct Arm {
     /// K of the fixed plan that was the fastest on the other half: the first one, where there are several.
     pub(crate) k: String,
     pub(crate) pace: Pace,
+    /// Tokens a second of each half: one that is far below the others had bad luck in what it learnt.
+    halves: Vec<f64>,
+}
+
+impl Arm {
+    /// Tokens a second of each half, in order.
+    pub(crate) fn halves(&self) -> String {
+        let halves = self.halves.iter().map(|rate| format!("{rate:.0}"));
+        halves.collect::<Vec<_>>().join(" ")
+    }
 }
 
 /// Other texts than those that are scored.
@@ -91,7 +101,7 @@ impl World {
         halves: u8,
         lessons: Option<&Lessons<'_>>,
     ) -> Result<Arm> {
-        let (mut k, mut pace) = (None, Pace::default());
+        let (mut k, mut pace, mut rates) = (None, Pace::default(), Vec::new());
         for half in 0..usize::from(halves) {
             let mut prompts = prompts.to_vec();
             let first = prompts.len() * half / usize::from(halves);
@@ -113,11 +123,13 @@ impl World {
             };
             k.get_or_insert(of_half);
             pace.add(taken);
+            rates.push(taken.rate());
         }
         Ok(Arm {
             way,
             k: k.unwrap_or_default(),
             pace,
+            halves: rates,
         })
     }
 
