@@ -121,16 +121,8 @@ fn main() -> Result<()> {
         args.forward, args.rows, args.temperature
     );
     println!(
-        "{:16} {:>8} {:13} {:42} {:>8} {:>7} {:>7} {:>8}  {}",
-        "workload",
-        "link ms",
-        "arm",
-        "K",
-        "tokens/s",
-        "target",
-        "a round",
-        "takes ms",
-        "each half's tokens/s"
+        "{:16} {:>8} {:13} {:42} {:>8} {:>7} {:>7} {:>8}  each half's tokens/s",
+        "workload", "link ms", "arm", "K", "tokens/s", "target", "a round", "takes ms"
     );
     for &workload in &args.workload {
         let prompts = workload.prompts(&golden, args.prompts);
