@@ -50,7 +50,8 @@ pub(crate) struct Arm {
     /// K of the fixed plan that was the fastest on the other half: the first one, where there are several.
     pub(crate) k: String,
     pub(crate) pace: Pace,
-    /// Tokens a second of each half: one that is far below the others had bad luck in what it learnt.
+    /// Tokens a second of each half. Halves differ in their prompts; one in which the planner alone falls behind had bad luck
+    /// in what it learnt.
     halves: Vec<f64>,
 }
 
