@@ -169,10 +169,11 @@ impl Acceptance {
     ) -> Outlook {
         let (mut bands, mut passes) = ([0.0; BANDS], [0.0; BANDS]);
         let mut places = [0.0; CLASSES.len()];
+        let stranger = Record::default();
         for &source in sources {
             let key = (reviewer as u8, source);
             let (all, ease) = (self.all(key), self.ease(text, key));
-            let record = self.records.get(&key).cloned().unwrap_or_default();
+            let record = self.records.get(&key).unwrap_or(&stranger);
             // Of a stranger, every band is as likely, and as good, as any other, unless gaps are said to be log-odds.
             for (band, mean) in record.by_band.iter().enumerate() {
                 let guess = if stated { stated_by(band) } else { all };

@@ -95,9 +95,10 @@ impl View<'_> {
             let (worth, after) = self.take(&rows, offer, state);
             let follow = |next: &Offer| self.follow(&rows, next, after);
             let then = offers.iter().map(follow).fold(0.0, f64::max);
-            (*offer, worth + offer.guess * then + beyond(offer))
+            (offer, worth + offer.guess * then + beyond(offer))
         });
-        valued.max_by(|a, b| a.1.total_cmp(&b.1))
+        let best = valued.max_by(|a, b| a.1.total_cmp(&b.1));
+        best.map(|(offer, worth)| (*offer, worth))
     }
 
     pub(super) fn state(&self, situation: &Situation<'_>) -> State {

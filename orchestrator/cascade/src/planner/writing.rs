@@ -35,23 +35,49 @@ pub(super) struct Expected {
     pub(super) whole: f64,
 }
 
-/// One more token.
+/// One more token, its bands in the order of their chances: those that are worth their row are the last ones.
 struct Token {
-    /// The chance that it passes, by its band.
+    /// The chance that it passes, ascending.
     passes: [f64; BANDS],
-    /// How many steps of the grid a draft falls by one of each band, and what part of a step besides.
-    falls: [(usize, f64); BANDS],
+    /// What the last bands come to, all of them first.
+    last: [Last; BANDS + 1],
+}
+
+/// Some bands together.
+#[derive(Clone, Copy)]
+struct Last {
+    /// How likely they are, …
+    share: f64,
+    /// … and that such a token passes.
+    passing: f64,
+    /// How likely a draft falls by so many steps of the grid, or by more.
+    falls: [f64; STEPS],
 }
 
 impl Token {
     fn of(outlook: &Outlook, position: usize) -> Self {
         let outlook = outlook.at(position);
+        let mut bands: [(f64, f64); BANDS] =
+            std::array::from_fn(|band| (outlook.passes[band], outlook.bands[band]));
+        bands.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let mut together = Last {
+            share: 0.0,
+            passing: 0.0,
+            falls: [0.0; STEPS],
+        };
+        let mut last = [together; BANDS + 1];
+        for (band, (passes, share)) in bands.into_iter().enumerate().rev() {
+            together.share += share;
+            together.passing += share * passes;
+            let fall = -passes.max(1e-6).ln() * FINE;
+            let (steps, part) = (fall as usize, fall.fract());
+            together.falls[steps.min(STEPS - 1)] += share * (1.0 - part);
+            together.falls[(steps + 1).min(STEPS - 1)] += share * part;
+            last[band] = together;
+        }
         Self {
-            passes: outlook.passes,
-            falls: outlook.passes.map(|passes| {
-                let fall = -passes.max(1e-6).ln() * FINE;
-                (fall as usize, fall - (fall as usize) as f64)
-            }),
+            passes: bands.map(|(passes, _)| passes),
+            last,
         }
     }
 }
@@ -82,38 +108,38 @@ pub(super) fn expected(
             token = Token::of(outlook, behind + written);
         }
         let least = least(written);
-        let mut after = [0.0; STEPS];
+        // Whatever falls below the grid stays on its last step.
+        let mut after = [0.0; 2 * STEPS];
         let mut passing = 0.0;
         now.whole = 0.0;
-        for (step, &mass) in grid.iter().enumerate().filter(|(_, mass)| **mass > 1e-6) {
-            let survival = survival[step];
-            let bands = outlook.bands.iter().zip(token.passes);
-            let brings =
-                bands.map(|(share, passes)| share * (survival * passes - least.row).max(0.0));
-            let brings: f64 = brings.sum();
+        let mut less = 0;
+        for (step, (&mass, survival)) in grid.iter().zip(survival).enumerate() {
+            if mass <= 1e-6 {
+                continue;
+            }
+            // The further a draft has fallen, the fewer bands are worth their row.
+            let worth_less = |passes: &&f64| survival * **passes < least.row;
+            less += token.passes[less..].iter().take_while(worth_less).count();
+            let kept = &token.last[less];
+            let brings = survival * kept.passing - least.row * kept.share;
             if brings <= 0.0 || brings < least.forward {
                 ended += mass * survival;
                 continue;
             }
             now.forwards += mass;
-            let bands = outlook.bands.iter().zip(token.passes);
-            for ((share, passes), (steps, part)) in bands.zip(token.falls) {
-                let mass = mass * share;
-                if survival * passes < least.row {
-                    ended += mass * survival;
-                    continue;
-                }
-                now.len += mass;
-                now.whole += mass;
-                passing += mass * survival * passes;
-                let below = (step + steps).min(STEPS - 1);
-                after[below] += mass * (1.0 - part);
-                after[(below + 1).min(STEPS - 1)] += mass * part;
+            now.whole += mass * kept.share;
+            passing += mass * survival * kept.passing;
+            ended += mass * survival * (1.0 - kept.share);
+            for (after, falls) in after[step..].iter_mut().zip(&kept.falls) {
+                *after += mass * falls;
             }
         }
+        now.len += now.whole;
         now.gain += passing;
         now.survival = ended + passing;
-        grid = after;
+        let (on, below) = after.split_at(STEPS);
+        grid.copy_from_slice(on);
+        grid[STEPS - 1] += below.iter().sum::<f64>();
         all.push(now);
     }
     // Hardly any draft gets further.
