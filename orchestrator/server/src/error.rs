@@ -70,6 +70,12 @@ pub enum Failure {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The body did not arrive in time.
+    #[error("the body must arrive within {} s", within.as_secs())]
+    TooSlow {
+        /// How long it may take.
+        within: Duration,
+    },
     /// The body is of another type.
     #[error("the content type {0:?} is not supported; send application/json")]
     MediaType(String),

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
-    extract::{Extension, State, rejection::BytesRejection},
-    http::HeaderMap,
+    extract::{Extension, State},
     response::Response,
 };
 use csd_level::Tenant;
@@ -24,10 +22,8 @@ const MOST: u64 = u32::MAX as u64;
 pub(super) async fn create(
     State(orchestrator): State<Arc<Orchestrator>>,
     Extension(tenant): Extension<Tenant>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    mut fields: Fields,
 ) -> Result<Response> {
-    let mut fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
     let messages = messages(fields.take("messages"))?;
     let old = fields.count("max_tokens", 1, MOST)?;
     let shape = Shape {

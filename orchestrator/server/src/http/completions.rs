@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    body::Bytes,
-    extract::{Extension, State, rejection::BytesRejection},
-    http::HeaderMap,
+    extract::{Extension, State},
     response::Response,
 };
 use csd_level::{Tenant, Token};
@@ -24,10 +22,8 @@ const MAX_TOKENS: usize = 16;
 pub(super) async fn create(
     State(orchestrator): State<Arc<Orchestrator>>,
     Extension(tenant): Extension<Tenant>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    fields: Fields,
 ) -> Result<Response> {
-    let fields = Fields::read(&headers, body, orchestrator.body_bytes())?;
     job(orchestrator, fields, Some(tenant)).await?.run().await
 }
 

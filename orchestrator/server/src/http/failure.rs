@@ -6,6 +6,7 @@
 //! | no or a wrong API key       | 401    | `invalid_request_error` |
 //! | unknown model, unknown path | 404    | `invalid_request_error` |
 //! | method                      | 405    | `invalid_request_error` |
+//! | too slow                    | 408    | `invalid_request_error` |
 //! | too large                   | 413    | `invalid_request_error` |
 //! | media type                  | 415    | `invalid_request_error` |
 //! | busy                        | 429    | `rate_limit_error`      |
@@ -43,6 +44,7 @@ fn row(failure: &Failure) -> (StatusCode, &'static str, &'static str) {
         ),
         Failure::Unauthorized { .. } => (StatusCode::UNAUTHORIZED, REQUEST, "invalid_api_key"),
         Failure::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, REQUEST, "body_too_large"),
+        Failure::TooSlow { .. } => (StatusCode::REQUEST_TIMEOUT, REQUEST, "request_timeout"),
         Failure::MediaType(_) => (
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             REQUEST,
@@ -97,7 +99,7 @@ pub(super) fn code(failure: &Failure) -> &'static str {
     row(failure).2
 }
 
-/// Whether the request was turned away before its body was read.
+/// Whether the request was turned away before all of its body was read.
 fn body_unread(failure: &Failure) -> bool {
     matches!(
         failure,
@@ -105,6 +107,8 @@ fn body_unread(failure: &Failure) -> bool {
             | Failure::UnknownPath(_)
             | Failure::Method { .. }
             | Failure::TooLarge { .. }
+            | Failure::TooSlow { .. }
+            | Failure::MediaType(_)
     )
 }
 

@@ -3,14 +3,20 @@
 //! Each accessor removes its field and checks its type; what is left at the end was asked for in vain, and is refused by
 //! name rather than ignored. `null` is the same as absence.
 
+use std::{sync::Arc, time::Duration};
+
 use axum::{
     body::Bytes,
-    extract::rejection::BytesRejection,
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequest, Request},
+    http::{StatusCode, header},
 };
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
-use crate::{Failure, error::Result};
+use crate::{Failure, Orchestrator, error::Result};
+
+/// How long a body may take to arrive: what has arrived of it is kept meanwhile.
+const ARRIVES: Duration = Duration::from_secs(60);
 
 /// Fields that say nothing about the answer: taken from anyone, used for nothing.
 const WITHOUT_EFFECT: [&str; 3] = ["user", "metadata", "store"];
@@ -22,21 +28,22 @@ pub(super) struct Fields {
     values: Map<String, Value>,
 }
 
-impl Fields {
-    /// Reads a body.
-    pub(super) fn read(
-        headers: &HeaderMap,
-        body: Result<Bytes, BytesRejection>,
-        limit: usize,
-    ) -> Result<Self> {
-        if let Some(given) = headers.get(header::CONTENT_TYPE)
-            && !is_json(given.as_bytes())
-        {
+impl FromRequest<Arc<Orchestrator>> for Fields {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, orchestrator: &Arc<Orchestrator>) -> Result<Self> {
+        let given = request.headers().get(header::CONTENT_TYPE).cloned();
+        if let Some(given) = given.filter(|given| !is_json(given.as_bytes())) {
             let given = String::from_utf8_lossy(given.as_bytes()).into_owned();
             return Err(Failure::MediaType(given));
         }
+        let body = timeout(ARRIVES, Bytes::from_request(request, orchestrator))
+            .await
+            .map_err(|_| Failure::TooSlow { within: ARRIVES })?;
         let body = body.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge { limit },
+            StatusCode::PAYLOAD_TOO_LARGE => Failure::TooLarge {
+                limit: orchestrator.body_bytes(),
+            },
             _ => Failure::Malformed(rejection.body_text()),
         })?;
         let value: Value = serde_json::from_slice(&body)
@@ -50,7 +57,9 @@ impl Fields {
         }
         Ok(Self { prefix: "", values })
     }
+}
 
+impl Fields {
     /// The fields of an object within another.
     pub(super) fn within(prefix: &'static str, values: Map<String, Value>) -> Self {
         Self { prefix, values }

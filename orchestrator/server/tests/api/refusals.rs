@@ -1,10 +1,13 @@
 //! What is refused: each with a status and a field that say what to change, and nothing else disturbed.
 
+use std::{convert::Infallible, time::Duration};
+
 use axum::{
     body::Body,
     http::{Request, header},
 };
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::world::{World, post};
 
@@ -220,6 +223,25 @@ async fn bodies_have_a_size_and_a_type() {
             assert_error(&answer.body);
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::new();
+    let begun = tokio::time::Instant::now();
+    for path in ["/v1/completions", "/v1/chat/completions"] {
+        // It trickles in: a part every second, without an end.
+        let parts = futures_util::stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, Infallible>(" "), ()))
+        });
+        let request = Request::post(path).body(Body::from_stream(parts));
+        let answer = world.app.clone().oneshot(request.expect("valid")).await;
+        let answer = answer.expect("infallible");
+        assert_eq!(answer.status(), 408);
+        assert_eq!(answer.headers()[header::CONNECTION], "close");
+    }
+    assert!(begun.elapsed() < Duration::from_secs(130));
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     pub(crate) orchestrator: Arc<Orchestrator>,
-    app: Router,
+    pub(crate) app: Router,
 }
 
 /// What came back.
