@@ -32,8 +32,9 @@ impl FromRequest<Arc<Orchestrator>> for Fields {
     type Rejection = Failure;
 
     async fn from_request(request: Request, orchestrator: &Arc<Orchestrator>) -> Result<Self> {
-        let given = request.headers().get(header::CONTENT_TYPE).cloned();
-        if let Some(given) = given.filter(|given| !is_json(given.as_bytes())) {
+        if let Some(given) = request.headers().get(header::CONTENT_TYPE)
+            && !is_json(given.as_bytes())
+        {
             let given = String::from_utf8_lossy(given.as_bytes()).into_owned();
             return Err(Failure::MediaType(given));
         }
