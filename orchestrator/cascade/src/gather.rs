@@ -15,7 +15,7 @@ use crate::{
     Cascade, Request, Strategy,
     audition::Audition,
     strategy::{Levels, Manner, Situation, Turn, Worth},
-    turn::{self, Written},
+    turn::{self, When, Written},
 };
 
 /// A draft in the making for one reviewer.
@@ -223,12 +223,15 @@ impl Gather {
         if self.guesses() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
-        let ahead = self.ahead || self.hidden > self.cascade.clock().now();
-        let span = self.span(&levels, &next, ahead);
+        let span = self.span(&levels, &next, self.ahead);
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
         let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
-        let turn = turn::take(cascade, strategy, request, next, self.hidden);
+        let when = When {
+            beside: self.ahead,
+            hidden: self.hidden,
+        };
+        let turn = turn::take(cascade, strategy, request, next, when);
         let turn = async move {
             let written = turn.instrument(span.clone()).await?;
             span.record(names::DRAFT_TOKENS, names::count(written.tokens.len()));
@@ -274,7 +277,10 @@ impl Gather {
             strategy,
             self.request.clone(),
             next,
-            Duration::ZERO,
+            When {
+                beside: true,
+                hidden: Duration::ZERO,
+            },
         );
         let begins = self.request.context.len();
         Some(Audition::new(

@@ -134,6 +134,8 @@ pub struct Drafted<'a> {
     pub took: Duration,
     /// As the level saw it.
     pub timings: Timings,
+    /// Whether it was asked while the target reviewed: then it may have waited for that, and for whoever else drafts.
+    pub beside: bool,
 }
 
 /// A level's answer to a Verify call.
@@ -149,6 +151,8 @@ pub struct Reviewed<'a> {
     pub took: Duration,
     /// As the level saw it.
     pub timings: Timings,
+    /// Whether it was asked while the target reviewed: then it may have waited for that, and for whoever else drafts.
+    pub beside: bool,
 }
 
 /// A round.

@@ -33,8 +33,16 @@ impl Written {
     }
 }
 
-/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`. Drafting
-/// hides behind a review until the clock shows `hidden`.
+/// When a turn is taken.
+#[derive(Clone, Copy)]
+pub(crate) struct When {
+    /// Beside the target's review.
+    pub(crate) beside: bool,
+    /// Until when, on the cascade's clock, drafting hides behind a review.
+    pub(crate) hidden: Duration,
+}
+
+/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`.
 ///
 /// # Errors
 /// Those of the level, when it leaves nothing worth the next reviewer's look.
@@ -43,7 +51,7 @@ pub(crate) async fn take(
     strategy: Arc<dyn Strategy>,
     request: Request,
     turn: Turn,
-    hidden: Duration,
+    when: When,
 ) -> Result<Written> {
     let description = cascade.levels()[turn.level].description();
     let left = description.context.saturating_sub(request.context.len());
@@ -58,6 +66,7 @@ pub(crate) async fn take(
                 room,
                 assist,
                 prospects,
+                beside: when.beside,
             };
             write(&cascade, &*strategy, &request, turn.level, ask).await
         }
@@ -73,10 +82,14 @@ pub(crate) async fn take(
                 room,
             )
             .worth(worth)
-            .hidden(hidden.saturating_sub(own));
+            .hidden(when.hidden.saturating_sub(own));
+            if when.beside {
+                gather = gather.ahead();
+            }
             gather.complete().await;
             let drafted = gather.draft;
-            match review(&cascade, &*strategy, &request, turn.level, &drafted.tokens).await {
+            let ask = (turn.level, when.beside);
+            match review(&cascade, &*strategy, &request, ask, &drafted.tokens).await {
                 Ok(mut reviewed) => {
                     let counted = &drafted.statistics;
                     reviewed.statistics.merge(counted, |level| level);
@@ -99,6 +112,7 @@ struct Ask {
     room: usize,
     assist: usize,
     prospects: Option<Prospects>,
+    beside: bool,
 }
 
 /// A Draft call.
@@ -109,7 +123,12 @@ async fn write(
     level: usize,
     ask: Ask,
 ) -> Result<Written> {
-    let Ask { room, assist, .. } = ask;
+    let Ask {
+        room,
+        assist,
+        beside,
+        ..
+    } = ask;
     let ask = DraftRequest {
         call: cascade.call(level, request, cascade.limits().draft_timeout),
         wanted: ask.wanted.min(room),
@@ -131,16 +150,18 @@ async fn write(
         forwards: draft.inner.calls_of(0),
         took,
         timings: draft.timings,
+        beside,
     });
     Ok(adopt(level, cascade.drafters(), draft))
 }
 
-/// A Verify call: the accepted prefix, marked as reviewed, and the reviewer's own token.
+/// A Verify call to a level, beside the target's review or not: the accepted prefix, marked as reviewed, and the reviewer's
+/// own token.
 pub(crate) async fn review(
     cascade: &Cascade,
     strategy: &dyn Strategy,
     request: &Request,
-    level: usize,
+    (level, beside): (usize, bool),
     tokens: &[DraftToken],
 ) -> Result<Written> {
     let (timeout, lenience) = match level {
@@ -182,6 +203,7 @@ pub(crate) async fn review(
         accepted: verdict.accepted,
         took,
         timings: verdict.timings,
+        beside,
     });
     Ok(conclude(level, tokens, verdict))
 }

@@ -14,6 +14,10 @@ const CLASSES: [usize; 3] = [0, 1, 4];
 /// What is expected of a level that nobody has met, and for how many observations that counts.
 const STRANGER: (f64, f64) = (0.7, 4.0);
 
+/// Tokens of a text for which all others count in what is expected of it: reviews of a draft stand and fall together, so that
+/// a few of them say little.
+const OTHERS: f64 = 25.0;
+
 /// What a count of tokens by band keeps of itself from one to the next.
 const FADING: f64 = 1.0 - 1.0 / 400.0;
 
@@ -136,7 +140,7 @@ impl Acceptance {
     fn ease(&self, text: &TextAcceptance, key: (u8, Source)) -> f64 {
         let all = self.all(key);
         let here = text.records.get(&key);
-        let here = here.map_or(all, |here| here.with_prior(all, 6.0));
+        let here = here.map_or(all, |here| here.with_prior(all, OTHERS));
         odds(here) / odds(all)
     }
 

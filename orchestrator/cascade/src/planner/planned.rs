@@ -243,9 +243,8 @@ impl Strategy for Planned {
         let mut book = self.planner.book();
         let mut text = self.text();
         // Nobody looks at once whether an audition is over.
-        let audition = text.auditions.take_if(|level| *level == report.level);
-        let alone = !text.pipelined && audition.is_none();
-        book.prices[report.level].drafted(report, alone);
+        text.auditions.take_if(|level| *level == report.level);
+        book.prices[report.level].drafted(report);
         book.used[report.level] = book.rounds;
         self.probed(&mut book, &mut text, report.level, report.took);
     }
@@ -261,7 +260,7 @@ impl Strategy for Planned {
                 let trial = &mut book.bands[self.band].trial;
                 trial.reviewed(text.pipelined, times);
             }
-            let alone = report.level == 0 || !text.pipelined;
+            let alone = !report.beside;
             book.prices[report.level].reviewed(report.took, report.timings, alone);
         }
         let acceptance = &mut book.bands[self.band].acceptance;

@@ -61,11 +61,10 @@ fn step(rows: usize) -> usize {
 }
 
 impl Prices {
-    /// A Draft call has been answered. `alone`: it did not have to wait for others of the same text; else it tells what
-    /// forwards cost, and nothing else.
-    pub(super) fn drafted(&mut self, report: &Drafted<'_>, alone: bool) {
+    /// A Draft call has been answered. Beside a review, it tells what forwards cost, and nothing else.
+    pub(super) fn drafted(&mut self, report: &Drafted<'_>) {
         let (forwards, timings) = (report.forwards, report.timings);
-        if alone {
+        if !report.beside {
             self.call(forwards, report.took, timings);
         }
         if report.assist > 0 {
@@ -322,21 +321,37 @@ mod tests {
     }
 
     #[test]
+    fn what_waits_for_a_review_says_nothing_of_the_hop() {
+        let mut prices = Prices::default();
+        for (beside, waits) in [(false, 1), (true, 30)] {
+            let timings = timings(2, 2, 2);
+            prices.drafted(&Drafted {
+                level: 1,
+                assist: 0,
+                tokens: &[],
+                forwards: 2,
+                took: timings.forward + Duration::from_millis(waits),
+                timings,
+                beside,
+            });
+        }
+        assert_eq!(prices.around(), 0.001);
+    }
+
+    #[test]
     fn a_drafts_first_forward_is_told_from_the_others() {
         let mut prices = Prices::default();
         for forwards in (1..=12).cycle().take(120) {
             let timings = timings(2 + forwards, forwards as usize, forwards as usize);
-            prices.drafted(
-                &Drafted {
-                    level: 1,
-                    assist: 0,
-                    tokens: &[],
-                    forwards,
-                    took: timings.forward + Duration::from_millis(1),
-                    timings,
-                },
-                true,
-            );
+            prices.drafted(&Drafted {
+                level: 1,
+                assist: 0,
+                tokens: &[],
+                forwards,
+                took: timings.forward + Duration::from_millis(1),
+                timings,
+                beside: false,
+            });
         }
         let opening = prices.opening();
         assert!((opening - 0.003).abs() < 0.0005, "{opening}");

@@ -1,6 +1,9 @@
 //! What levels do while the target reviews: it holds nobody up and changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use csd_cascade::{
     Cascade, Plan, Strategy,
@@ -10,7 +13,7 @@ use csd_level::{Clock as _, Level, Sampling, Token, scripted::ScriptedLevel};
 
 use crate::{
     LIMITS, alone,
-    cast::{Curious, Hasty, VOCABULARY, Wary, drafter, target},
+    cast::{Curious, Hasty, Hearing, VOCABULARY, Wary, drafter, target},
     write,
 };
 
@@ -82,6 +85,39 @@ fn drafting_ahead_hides_behind_the_review() {
         beside < Duration::from_micros(20 * 31_000 + 27_200),
         "{beside:?}"
     );
+}
+
+#[test]
+fn who_is_asked_beside_a_review_is_known_to_be_however_late_the_answer() {
+    let time = Time::default();
+    let level = |forward| -> Arc<dyn Level> {
+        Arc::new(Timed::new(
+            Arc::new(target()),
+            Price::ms(forward, 64, 0.2),
+            &time,
+        ))
+    };
+    // A draft of 40 ms is not there when a review of 30 ms ends.
+    let levels = vec![level(30.0), level(10.0)];
+    let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone()));
+    let hearing = Arc::new(Hearing {
+        plan: Plan::matrix(&[vec![4]], 1.0, 1).expect("a good matrix"),
+        beside: Mutex::default(),
+    });
+    let cascade = Arc::new(cascade.expect("one token map"));
+    let text = time.run(write(
+        &cascade,
+        hearing.clone(),
+        &Sampling::default(),
+        20,
+        0,
+    ));
+    let text = text.expect("everyone waits for time");
+    assert_eq!(text.0, alone(&Sampling::default(), 20));
+    let beside = hearing.beside.lock().expect("no panic");
+    let (first, others) = beside.split_first().expect("drafts");
+    assert!(!first && !others.is_empty(), "{beside:?}");
+    assert!(others.iter().all(|beside| *beside), "{beside:?}");
 }
 
 #[test]

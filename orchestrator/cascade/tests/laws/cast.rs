@@ -10,7 +10,7 @@ use std::{
 
 use csd_cascade::{
     Plan, Strategy,
-    strategy::{Manner, Situation, Turn},
+    strategy::{Drafted, Manner, Situation, Turn},
 };
 use csd_level::{
     BoxFuture, Description, Draft, DraftRequest, DraftToken, Error, Kind, Lenience, Level, Result,
@@ -102,6 +102,26 @@ impl Strategy for Wary {
 
     fn refusals(&self, _: &[Arc<Description>], draft: &[DraftToken]) -> Vec<usize> {
         (0..draft.len()).collect()
+    }
+}
+
+/// A plan that drafts beside reviews, and hears who was asked beside one.
+pub(crate) struct Hearing {
+    pub(crate) plan: Plan,
+    pub(crate) beside: Mutex<Vec<bool>>,
+}
+
+impl Strategy for Hearing {
+    fn next(&self, situation: &Situation<'_>) -> Option<Turn> {
+        Strategy::next(&self.plan, situation)
+    }
+
+    fn pipelined(&self) -> bool {
+        true
+    }
+
+    fn drafted(&self, report: &Drafted<'_>) {
+        self.beside.lock().expect("no panic").push(report.beside);
     }
 }
 
