@@ -17,6 +17,11 @@ use crate::{
     write,
 };
 
+/// The level on virtual time, 0.2 ms away, its forwards of so many ms.
+fn timed(level: Arc<dyn Level>, forward: f64, time: &Time) -> Arc<dyn Level> {
+    Arc::new(Timed::new(level, Price::ms(forward, 64, 0.2), time))
+}
+
 #[test]
 fn who_drafts_for_nobody_is_held_against_the_text_and_holds_nobody_up() {
     let time = Time::default();
@@ -51,13 +56,7 @@ fn who_drafts_for_nobody_is_held_against_the_text_and_holds_nobody_up() {
 fn drafting_ahead_hides_behind_the_review() {
     let took = |pipelined: bool| {
         let time = Time::default();
-        let level = |forward| -> Arc<dyn Level> {
-            Arc::new(Timed::new(
-                Arc::new(target()),
-                Price::ms(forward, 64, 0.2),
-                &time,
-            ))
-        };
+        let level = |forward| timed(Arc::new(target()), forward, &time);
         let cascade = Cascade::new(
             vec![level(30.0), level(3.0)],
             LIMITS,
@@ -90,13 +89,7 @@ fn drafting_ahead_hides_behind_the_review() {
 #[test]
 fn who_is_asked_beside_a_review_is_known_to_be_however_late_the_answer() {
     let time = Time::default();
-    let level = |forward| -> Arc<dyn Level> {
-        Arc::new(Timed::new(
-            Arc::new(target()),
-            Price::ms(forward, 64, 0.2),
-            &time,
-        ))
-    };
+    let level = |forward| timed(Arc::new(target()), forward, &time);
     // A draft of 40 ms is not there when a review of 30 ms ends.
     let levels = vec![level(30.0), level(10.0)];
     let cascade = Cascade::new(levels, LIMITS, Arc::new(time.clone()));
@@ -124,9 +117,7 @@ fn who_is_asked_beside_a_review_is_known_to_be_however_late_the_answer() {
 fn a_refusal_that_was_prepared_for_is_no_reason_to_wait() {
     let took = |wary: bool| {
         let time = Time::default();
-        let level = |level: Arc<dyn Level>, forward| -> Arc<dyn Level> {
-            Arc::new(Timed::new(level, Price::ms(forward, 64, 0.2), &time))
-        };
+        let level = |level, forward| timed(level, forward, &time);
         let levels = vec![
             level(Arc::new(target()), 30.0),
             level(drafter("draft", 1.0, Vec::new()), 3.0),
@@ -168,9 +159,7 @@ fn the_refusal_of_an_end_is_prepared_for_as_any_other() {
         ..Sampling::default()
     };
     let time = Time::default();
-    let level = |level: Arc<dyn Level>, forward| -> Arc<dyn Level> {
-        Arc::new(Timed::new(level, Price::ms(forward, 64, 0.2), &time))
-    };
+    let level = |level, forward| timed(level, forward, &time);
     let levels = vec![
         level(Arc::new(target()), 30.0),
         level(Arc::new(Hasty(end)), 3.0),
