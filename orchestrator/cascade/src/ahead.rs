@@ -46,7 +46,7 @@ impl Ahead {
             // The target's own token, and one more.
             let left = review.wanted > accepted + 2;
             let outcome = || Outcome::new(cascade, strategy, review, accepted, instead);
-            left.then(|| outcome().hidden(ends))
+            left.then(|| outcome().beside(ends))
         };
         let whole = draft.last().is_none_or(|last| goes_on(last.id));
         let whole = whole.then(|| outcome(draft.len(), None)).flatten();
@@ -137,15 +137,15 @@ impl Outcome {
             accepted,
             instead,
             gather: match instead {
-                Some(_) => gather.ahead(),
-                None => gather.ahead().guessing(),
+                Some(_) => gather,
+                None => gather.guessing(),
             },
         }
     }
 
-    fn hidden(self, until: Duration) -> Self {
+    fn beside(self, until: Duration) -> Self {
         Self {
-            gather: self.gather.hidden(until),
+            gather: self.gather.beside(Some(until)),
             ..self
         }
     }

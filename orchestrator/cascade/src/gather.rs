@@ -15,7 +15,7 @@ use crate::{
     Cascade, Request, Strategy,
     audition::Audition,
     strategy::{Levels, Manner, Situation, Turn, Worth},
-    turn::{self, When, Written},
+    turn::{self, Written},
 };
 
 /// A draft in the making for one reviewer.
@@ -29,10 +29,8 @@ pub(crate) struct Gather {
     /// Whether the first token is a guess at one that the target is about to add itself.
     guessing: bool,
     worth: Worth,
-    /// Whether it is written beside a review of the draft before it.
-    ahead: bool,
-    /// Until when, on the cascade's clock, drafting hides behind a review.
-    hidden: Duration,
+    /// Where it is written beside the target's review: until when, on the cascade's clock, it hides behind that.
+    beside: Option<Duration>,
     /// The tokens, and what was counted for them.
     pub(crate) draft: Written,
     ended: Levels,
@@ -59,8 +57,7 @@ impl Gather {
             room,
             guessing: false,
             worth: Worth::TEXT,
-            ahead: false,
-            hidden: Duration::ZERO,
+            beside: None,
             draft: Written::default(),
             ended: Levels::default(),
             turn: None,
@@ -73,18 +70,10 @@ impl Gather {
         Self { worth, ..self }
     }
 
-    /// The same draft, written beside a review that is expected to end then.
-    pub(crate) fn hidden(self, until: Duration) -> Self {
+    /// The same draft, written beside the target's review until then, if beside one.
+    pub(crate) fn beside(self, until: Option<Duration>) -> Self {
         Self {
-            hidden: until,
-            ..self
-        }
-    }
-
-    /// The same draft, written beside the review of the one before it.
-    pub(crate) fn ahead(self) -> Self {
-        Self {
-            ahead: true,
+            beside: until,
             ..self
         }
     }
@@ -190,6 +179,8 @@ impl Gather {
         } else {
             draft
         };
+        let now = self.cascade.clock().now();
+        let hidden = self.beside.map(|until| until.saturating_sub(now));
         Situation {
             levels,
             usable: self.cascade.usable(&self.request),
@@ -199,8 +190,8 @@ impl Gather {
             draft,
             room: self.room.saturating_sub(draft.len()),
             worth: self.worth,
-            ahead: self.ahead,
-            hidden: self.hidden.saturating_sub(self.cascade.clock().now()),
+            ahead: self.beside.is_some(),
+            hidden: hidden.unwrap_or_default(),
             guessing: self.guesses(),
         }
     }
@@ -223,15 +214,11 @@ impl Gather {
         if self.guesses() {
             (next.wanted, next.room) = (next.wanted + 1, next.room + 1);
         }
-        let span = self.span(&levels, &next, self.ahead);
+        let span = self.span(&levels, &next, self.beside.is_some());
         let mut request = self.request.clone();
         request.context.extend(self.draft.ids());
         let (cascade, strategy) = (self.cascade.clone(), self.strategy.clone());
-        let when = When {
-            beside: self.ahead,
-            hidden: self.hidden,
-        };
-        let turn = turn::take(cascade, strategy, request, next, when);
+        let turn = turn::take(cascade, strategy, request, next, self.beside);
         let turn = async move {
             let written = turn.instrument(span.clone()).await?;
             span.record(names::DRAFT_TOKENS, names::count(written.tokens.len()));
@@ -277,10 +264,7 @@ impl Gather {
             strategy,
             self.request.clone(),
             next,
-            When {
-                beside: true,
-                hidden: Duration::ZERO,
-            },
+            Some(Duration::ZERO),
         );
         let begins = self.request.context.len();
         Some(Audition::new(
@@ -295,7 +279,7 @@ impl Gather {
         let mut foreseen = self.request.context.clone();
         foreseen.extend(self.owed);
         self.request.session = request.session.clone();
-        (self.ahead, self.hidden) = (false, Duration::ZERO);
+        self.beside = None;
         (foreseen == request.context).then_some(self)
     }
 

@@ -88,7 +88,7 @@ impl Cascade {
             wanted,
         };
         let mut ahead = Ahead::new(self, &strategy, &under_review);
-        let review = turn::review(self, &*strategy, request, (0, false), &drafted);
+        let review = turn::review(self, &*strategy, request, 0, &drafted, false);
         let review = Audition::beside(&mut audition, self, review);
         let beside = !ahead.is_empty() && strategy.pipelined();
         let reviewed = match beside {

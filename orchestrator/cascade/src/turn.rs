@@ -33,16 +33,8 @@ impl Written {
     }
 }
 
-/// When a turn is taken.
-#[derive(Clone, Copy)]
-pub(crate) struct When {
-    /// Beside the target's review.
-    pub(crate) beside: bool,
-    /// Until when, on the cascade's clock, drafting hides behind a review.
-    pub(crate) hidden: Duration,
-}
-
-/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`.
+/// Takes a turn: at most `turn.room` tokens that the level stands behind, to follow the context of `request`. `beside`: the
+/// target reviews, and drafting hides behind that until the clock shows this.
 ///
 /// # Errors
 /// Those of the level, when it leaves nothing worth the next reviewer's look.
@@ -51,7 +43,7 @@ pub(crate) async fn take(
     strategy: Arc<dyn Strategy>,
     request: Request,
     turn: Turn,
-    when: When,
+    beside: Option<Duration>,
 ) -> Result<Written> {
     let description = cascade.levels()[turn.level].description();
     let left = description.context.saturating_sub(request.context.len());
@@ -66,7 +58,7 @@ pub(crate) async fn take(
                 room,
                 assist,
                 prospects,
-                beside: when.beside,
+                beside: beside.is_some(),
             };
             write(&cascade, &*strategy, &request, turn.level, ask).await
         }
@@ -82,14 +74,20 @@ pub(crate) async fn take(
                 room,
             )
             .worth(worth)
-            .hidden(when.hidden.saturating_sub(own));
-            if when.beside {
-                gather = gather.ahead();
-            }
+            .beside(beside.map(|until| until.saturating_sub(own)));
             gather.complete().await;
             let drafted = gather.draft;
-            let ask = (turn.level, when.beside);
-            match review(&cascade, &*strategy, &request, ask, &drafted.tokens).await {
+            let (level, beside) = (turn.level, beside.is_some());
+            match review(
+                &cascade,
+                &*strategy,
+                &request,
+                level,
+                &drafted.tokens,
+                beside,
+            )
+            .await
+            {
                 Ok(mut reviewed) => {
                     let counted = &drafted.statistics;
                     reviewed.statistics.merge(counted, |level| level);
@@ -161,8 +159,9 @@ pub(crate) async fn review(
     cascade: &Cascade,
     strategy: &dyn Strategy,
     request: &Request,
-    (level, beside): (usize, bool),
+    level: usize,
     tokens: &[DraftToken],
+    beside: bool,
 ) -> Result<Written> {
     let (timeout, lenience) = match level {
         0 => (cascade.limits().verify_timeout, csd_level::Lenience::NONE),

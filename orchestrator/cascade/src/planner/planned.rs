@@ -260,8 +260,7 @@ impl Strategy for Planned {
                 let trial = &mut book.bands[self.band].trial;
                 trial.reviewed(text.pipelined, times);
             }
-            let alone = !report.beside;
-            book.prices[report.level].reviewed(report.took, report.timings, alone);
+            book.prices[report.level].reviewed(report.took, report.timings, !report.beside);
         }
         let acceptance = &mut book.bands[self.band].acceptance;
         acceptance.observe(
